@@ -1,0 +1,217 @@
+package messages
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// Kind says what an envelope on the events stream carries.
+type Kind string
+
+// The kinds of envelope.
+const (
+	KindEvent Kind = "event" // a webhook event; Body is what TeleSign posted, byte for byte
+	KindTold  Kind = "told"  // a report of what ingress answered instead of the worker; Body is a Told
+)
+
+// Envelope is one message of the events stream. Ingress writes it, workers read
+// it, nobody changes it. Its fields travel in headers so that Body stays exactly
+// what arrived.
+type Envelope struct {
+	Kind     Kind
+	EventID  string    // unique per HTTP request; see NewEventID
+	CallID   string    // TeleSign's reference_id
+	Event    string    // TeleSign's event name
+	Arrived  time.Time // when ingress had the request; microseconds
+	Deadline time.Time // when the answer must have left; zero when nobody waits
+	ReplyTo  string    // the inbox that waits for a Reply; empty when nobody waits
+	Late     bool      // published after its answer had been given, from a spool
+	Trace    string    // W3C traceparent, empty when there is none
+	Body     []byte
+}
+
+// The headers of an Envelope. NATS keeps their case.
+const (
+	headerKind     = "Offhook-Kind"
+	headerEventID  = "Offhook-Event-Id"
+	headerCallID   = "Offhook-Call-Id" // path-escaped: the id is opaque and may hold anything
+	headerEvent    = "Offhook-Event"   // path-escaped, likewise
+	headerArrived  = "Offhook-Arrived" // Unix microseconds
+	headerDeadline = "Offhook-Deadline"
+	headerReplyTo  = "Offhook-Reply-To"
+	headerLate     = "Offhook-Late"
+	headerTrace    = "traceparent"
+)
+
+// NewEventID is a fresh event id: 26 letters and digits, 128 random bits.
+func NewEventID() string { return rand.Text() }
+
+// Header is the envelope's fields as message headers, without Body.
+func (e Envelope) Header() map[string][]string {
+	h := map[string][]string{
+		headerKind:    {string(e.Kind)},
+		headerEventID: {e.EventID},
+		headerCallID:  {url.PathEscape(e.CallID)},
+		headerArrived: {strconv.FormatInt(e.Arrived.UnixMicro(), 10)},
+	}
+	if e.Event != "" {
+		h[headerEvent] = []string{url.PathEscape(e.Event)}
+	}
+	if !e.Deadline.IsZero() {
+		h[headerDeadline] = []string{strconv.FormatInt(e.Deadline.UnixMicro(), 10)}
+	}
+	if e.ReplyTo != "" {
+		h[headerReplyTo] = []string{e.ReplyTo}
+	}
+	if e.Late {
+		h[headerLate] = []string{"true"}
+	}
+	if e.Trace != "" {
+		h[headerTrace] = []string{e.Trace}
+	}
+	return h
+}
+
+// ParseEnvelope reads an envelope back from headers and body. An error means that
+// the message was not published by offhook, or by a version this one does not
+// understand; the message is to be parked, not dropped.
+func ParseEnvelope(header map[string][]string, body []byte) (Envelope, error) {
+	get := func(name string) string {
+		if v := header[name]; len(v) > 0 {
+			return v[0]
+		}
+		return ""
+	}
+	e := Envelope{
+		Kind:    Kind(get(headerKind)),
+		EventID: get(headerEventID),
+		ReplyTo: get(headerReplyTo),
+		Late:    get(headerLate) == "true",
+		Trace:   get(headerTrace),
+		Body:    body,
+	}
+	if e.Kind != KindEvent && e.Kind != KindTold {
+		return e, fmt.Errorf("envelope: %s is %q, not an offhook message", headerKind, e.Kind)
+	}
+	if e.EventID == "" {
+		return e, fmt.Errorf("envelope: %s is missing", headerEventID)
+	}
+	var err error
+	if e.CallID, err = url.PathUnescape(get(headerCallID)); err != nil || e.CallID == "" {
+		return e, fmt.Errorf("envelope: %s is %q, want an escaped call id", headerCallID, get(headerCallID))
+	}
+	if e.Event, err = url.PathUnescape(get(headerEvent)); err != nil {
+		return e, fmt.Errorf("envelope: %s: %w", headerEvent, err)
+	}
+	if e.Arrived, err = microTime(get(headerArrived)); err != nil {
+		return e, fmt.Errorf("envelope: %s: %w", headerArrived, err)
+	}
+	if v := get(headerDeadline); v != "" {
+		if e.Deadline, err = microTime(v); err != nil {
+			return e, fmt.Errorf("envelope: %s: %w", headerDeadline, err)
+		}
+	}
+	return e, nil
+}
+
+func microTime(s string) (time.Time, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("want Unix microseconds: %w", err)
+	}
+	return time.UnixMicro(n).UTC(), nil
+}
+
+// Verdict is what a worker's reply asks of ingress.
+type Verdict string
+
+// The verdicts.
+const (
+	// VerdictDecided: write Action as the answer.
+	VerdictDecided Verdict = "decided"
+	// VerdictHold: nothing can be decided now; report and write the fallback for
+	// this event at once instead of waiting for the window to end.
+	VerdictHold Verdict = "hold"
+)
+
+// Reply is a worker's answer to one event, sent to the envelope's ReplyTo.
+type Reply struct {
+	Verdict Verdict
+	Step    string // the flow step that decided, for metrics; may be empty
+	Reason  string // why not, for VerdictHold
+	Action  []byte // the JSON action to write, for VerdictDecided
+}
+
+const (
+	headerVerdict = "Offhook-Verdict"
+	headerStep    = "Offhook-Step"
+	headerReason  = "Offhook-Reason"
+)
+
+// Header is the reply's fields as message headers, without Action.
+func (r Reply) Header() map[string][]string {
+	h := map[string][]string{headerVerdict: {string(r.Verdict)}}
+	if r.Step != "" {
+		h[headerStep] = []string{url.PathEscape(r.Step)}
+	}
+	if r.Reason != "" {
+		h[headerReason] = []string{url.PathEscape(r.Reason)}
+	}
+	return h
+}
+
+// ParseReply reads a reply back. A verdict it does not know counts as a hold: the
+// caller hears the fallback rather than silence.
+func ParseReply(header map[string][]string, body []byte) Reply {
+	get := func(name string) string {
+		if v := header[name]; len(v) > 0 {
+			if s, err := url.PathUnescape(v[0]); err == nil {
+				return s
+			}
+		}
+		return ""
+	}
+	r := Reply{Verdict: Verdict(get(headerVerdict)), Step: get(headerStep), Reason: get(headerReason), Action: body}
+	if r.Verdict != VerdictDecided || len(body) == 0 {
+		r.Verdict, r.Action = VerdictHold, nil
+	}
+	return r
+}
+
+// Told reports what ingress answered to an event when it was not the worker's
+// reply. It is stored before that answer is written, so it precedes the call's
+// next event in the stream.
+type Told struct {
+	EventID string     `json:"event_id"` // the event that was answered
+	Answer  ToldAnswer `json:"answer"`
+	Reason  string     `json:"reason,omitempty"`
+}
+
+// ToldAnswer is what the caller got.
+type ToldAnswer string
+
+// What ingress may have answered by itself.
+const (
+	ToldHold    ToldAnswer = "hold"    // a hold prompt: the decision is still due
+	ToldHangup  ToldAnswer = "hangup"  // the call was ended
+	ToldNothing ToldAnswer = "nothing" // {}: the event asks for no action
+)
+
+// Encode is the report as the body of a KindTold envelope.
+func (t Told) Encode() ([]byte, error) { return json.Marshal(t) }
+
+// ParseTold reads the body of a KindTold envelope.
+func ParseTold(body []byte) (Told, error) {
+	var t Told
+	if err := json.Unmarshal(body, &t); err != nil {
+		return t, fmt.Errorf("told report: %w", err)
+	}
+	if t.EventID == "" {
+		return t, fmt.Errorf("told report: event_id is missing")
+	}
+	return t, nil
+}

@@ -1,0 +1,67 @@
+package messages
+
+import (
+	"fmt"
+	"hash/fnv"
+	"strings"
+)
+
+// The streams. messages/bus creates and checks them.
+const (
+	StreamEvents  = "OFFHOOK_EVENTS"  // webhook events and told reports; limits, discard new
+	StreamJobs    = "OFFHOOK_JOBS"    // dial jobs; work queue, discard new, no roll-up
+	StreamRecords = "OFFHOOK_RECORDS" // call records; limits, discard new
+	StreamFailed  = "OFFHOOK_FAILED"  // what could not be processed; no age limit
+)
+
+// The durable consumers.
+const (
+	ConsumerEvents = "worker" // on StreamEvents, shared by all workers
+	ConsumerDirect = "direct" // on StreamJobs, calls placed one by one
+)
+
+// Subject patterns of the streams.
+const (
+	SubjectsEvents  = "offhook.events.*"
+	SubjectsJobs    = "offhook.dial.>"
+	SubjectsRecords = "offhook.records.*"
+	SubjectsFailed  = "offhook.failed.*"
+)
+
+// CampaignDirect is the campaign token of calls that belong to no campaign.
+const CampaignDirect = "direct"
+
+// ZoneAny is the zone-set token of jobs without a calling window.
+const ZoneAny = "any"
+
+// Partitions is how many partition tokens the calls are spread over. One stream
+// holds them all today; a stream each is possible without touching publishers or
+// consumers. Changing it reorders live calls: it is part of the wire format.
+const Partitions = 64
+
+// Partition is the partition of a call, dial or record id: FNV-1a modulo
+// Partitions, as two digits.
+func Partition(id string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(id)) // a hash never fails to write
+	return fmt.Sprintf("%02d", h.Sum32()%Partitions)
+}
+
+// EventSubject is where the events of one call are published.
+func EventSubject(callID string) string { return "offhook.events." + Partition(callID) }
+
+// RecordSubject is where the records of one call are published.
+func RecordSubject(callID string) string { return "offhook.records." + Partition(callID) }
+
+// JobSubject is where dial jobs of one campaign and zone set are queued. Both
+// must be subject tokens: see ValidToken.
+func JobSubject(campaign, zones string) string { return "offhook.dial." + campaign + "." + zones }
+
+// FailedSubject is where failures of one kind are kept.
+func FailedSubject(kind FailureKind) string { return "offhook.failed." + string(kind) }
+
+// ValidToken reports whether s may stand as one token of a subject: not empty, at
+// most 100 bytes, and letters, digits, '-' and '_' only.
+func ValidToken(s string) bool {
+	return s != "" && len(s) <= 100 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == ""
+}
