@@ -1,0 +1,327 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// pullsInFlight is how many pulls one loop keeps open: the second hides the round
+// trip of the first. More would only add to what a stopped worker can hold.
+const pullsInFlight = 2
+
+// The causes a handler's context can be cancelled with.
+var (
+	errDrainOver = errors.New("shutting down: the drain time is over")
+	errHoldOver  = errors.New("the handler's time is over: its message may be delivered to somebody else")
+)
+
+// ConsumeEvents runs handle for each delivery of the events stream, c.Slots at a
+// time, until ctx ends; then it fetches nothing more, waits for the handlers and
+// returns nil. Handlers get a context of their own: it outlives ctx by c.Drain at
+// most, and c.Hold bounds each of them. An error means that the loop could not go
+// on, not that a handler failed.
+//
+// What happens to a message: Done acks it. Retry naks it with a delay; when
+// c.MaxAttempts deliveries are used up it is parked as exhausted, by the last one or,
+// if that one's worker died, before the next reaches a handler. A message that is not
+// an envelope, and one that makes handle panic, are parked. To park is to store in
+// the failed stream and then ack; if it cannot be stored the message is nakked and
+// comes back. Nothing is ever dropped, and everything may be delivered twice.
+//
+// The loop survives the loss of NATS, of its connection and of its consumer, which
+// it creates again.
+func (b *Bus) ConsumeEvents(ctx context.Context, c ConsumerConfig, handle func(ctx context.Context, d Delivery) Result) error {
+	return b.consume(ctx, c, &loop{
+		stream:   messages.StreamEvents,
+		consumer: messages.ConsumerEvents,
+		kind:     messages.FailureEvent,
+		ackWait:  b.cfg.ackWait(),
+		handle: func(ctx context.Context, t *task) JobResult {
+			env, err := messages.ParseEnvelope(t.msg.Headers(), t.msg.Data())
+			if err != nil {
+				return JobResult{Result: Park(messages.ReasonPoison, err)}
+			}
+			t.name(env.EventID, env.CallID)
+			return JobResult{Result: handle(ctx, Delivery{Envelope: env, Attempt: t.attempt, Sequence: t.sequence, Stored: t.stored})}
+		},
+	})
+}
+
+// ConsumeJobs is ConsumeEvents for the dial jobs that belong to no campaign. Its
+// acks are confirmed, and JobResult.After runs only when they are.
+func (b *Bus) ConsumeJobs(ctx context.Context, c ConsumerConfig, handle func(ctx context.Context, j messages.DialJob, attempt int) JobResult) error {
+	return b.consume(ctx, c, &loop{
+		stream:   messages.StreamJobs,
+		consumer: messages.ConsumerDirect,
+		kind:     messages.FailureJob,
+		ackWait:  jobAckWait,
+		confirm:  true,
+		handle: func(ctx context.Context, t *task) JobResult {
+			var j messages.DialJob
+			if err := json.Unmarshal(t.msg.Data(), &j); err != nil {
+				return JobResult{Result: Park(messages.ReasonPoison, fmt.Errorf("dial job: %w", err))}
+			}
+			t.name(j.Intent.ID, "")
+			return handle(ctx, j, t.attempt)
+		},
+	})
+}
+
+// loop is one consume loop. The pulls own the slots they have reserved; each
+// message takes one of them along to the goroutine that handles and settles it.
+type loop struct {
+	stream, consumer string
+	kind             messages.FailureKind
+	ackWait          time.Duration
+	confirm          bool // acks are waited for
+	handle           func(ctx context.Context, t *task) JobResult
+
+	bus   *Bus
+	cfg   ConsumerConfig
+	log   *slog.Logger
+	slots chan struct{} // one element for each slot in use or reserved
+
+	mu      sync.Mutex
+	running map[*task]string // what is being handled, for the log of a drain
+}
+
+// task is one delivery being handled.
+type task struct {
+	loop     *loop
+	msg      jetstream.Msg
+	hold     *hold
+	attempt  int
+	sequence uint64
+	stored   time.Time
+}
+
+func (b *Bus) consume(ctx context.Context, c ConsumerConfig, l *loop) error {
+	l.bus, l.cfg = b, c.WithDefaults()
+	if err := l.cfg.Validate(); err != nil {
+		return err
+	}
+	l.log = b.log.With("stream", l.stream, "consumer", l.consumer)
+	l.slots = make(chan struct{}, l.cfg.Slots)
+	l.running = make(map[*task]string)
+	return l.run(ctx)
+}
+
+func (l *loop) run(ctx context.Context) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	var pulls, handlers sync.WaitGroup
+	var failed error
+	var once sync.Once
+	for range pullsInFlight {
+		pulls.Go(func() {
+			if err := l.pull(ctx, work, &handlers); err != nil {
+				once.Do(func() { failed = err })
+			}
+		})
+	}
+	pulls.Wait()
+
+	if names := l.names(); len(names) > 0 {
+		l.log.Info("draining, waiting for handlers", "count", len(names), "handlers", names)
+	}
+	over := time.AfterFunc(l.cfg.Drain, func() {
+		l.log.Warn("drain time is over, cancelling handlers", "after", l.cfg.Drain, "handlers", l.names())
+		cancel(errDrainOver)
+	})
+	defer over.Stop()
+	handlers.Wait()
+	return failed
+}
+
+// pull fetches and hands out until ctx ends. It returns an error only when the bus
+// was closed under it.
+func (l *loop) pull(ctx, work context.Context, handlers *sync.WaitGroup) error {
+	var consumer jetstream.Consumer
+	for failures := 0; ; {
+		n := l.reserve(ctx)
+		if n == 0 {
+			return nil
+		}
+		var used int
+		var err error
+		if consumer == nil {
+			consumer, err = l.find(ctx)
+		}
+		if err == nil {
+			used, err = l.fetch(work, consumer, n, handlers)
+		}
+		l.release(n - used)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			return messages.Errorf(messages.CodeUnavailable, "consuming %s: the connection was closed: %w", l.stream, err)
+		}
+		failures++
+		consumer = nil
+		l.recover(ctx, err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(delayAt(failures, 50*time.Millisecond, time.Second)):
+		}
+	}
+}
+
+// reserve waits for a slot and takes as many as are free, up to one pull's batch.
+// It takes none when ctx has ended.
+func (l *loop) reserve(ctx context.Context) int {
+	select {
+	case <-ctx.Done():
+		return 0
+	case l.slots <- struct{}{}:
+	}
+	if ctx.Err() != nil { // both were ready
+		l.release(1)
+		return 0
+	}
+	n := 1
+	for n < pullBatch {
+		select {
+		case l.slots <- struct{}{}:
+			n++
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+func (l *loop) release(n int) {
+	for range n {
+		<-l.slots
+	}
+}
+
+func (l *loop) find(ctx context.Context) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second) // a request to a NATS that is going away is never answered
+	defer cancel()
+	return l.bus.js.Consumer(ctx, l.stream, l.consumer)
+}
+
+// fetch makes one pull for n messages and starts a handler for each that comes. It
+// returns how many there were.
+//
+// Without a connection nothing is pulled: nats.go would leave a subscription behind
+// for each pull that fails.
+func (l *loop) fetch(work context.Context, consumer jetstream.Consumer, n int, handlers *sync.WaitGroup) (int, error) {
+	if !l.bus.nc.IsConnected() {
+		if l.bus.nc.IsClosed() {
+			return 0, nats.ErrConnectionClosed
+		}
+		return 0, errDisconnected
+	}
+	began := time.Now()
+	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullExpiry))
+	if err != nil {
+		return 0, err
+	}
+	used := 0
+	for msg := range batch.Messages() {
+		// This process was stopped, or starved, for so long that the server has given
+		// the message to somebody else. It must not be handled here as well.
+		if time.Since(began) > pullExpiry+l.ackWait {
+			l.bus.counts.stale.Add(1)
+			continue
+		}
+		used++
+		handlers.Go(func() {
+			defer l.release(1)
+			l.process(work, msg)
+		})
+	}
+	return used, batch.Error()
+}
+
+// recover looks at a failed pull. A consumer or stream that is gone is created
+// again, as a restart of this process would do; everything else is waited for.
+func (l *loop) recover(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, errDisconnected): // logged when it happened
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDeleted),
+		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrNoResponders):
+		l.log.Error("the consumer is gone, creating it again", "error", err)
+		if err := l.bus.Setup(ctx); err != nil && ctx.Err() == nil {
+			l.log.Error("the consumer could not be created", "error", err)
+		}
+	default:
+		l.log.Warn("a pull failed, trying again", "error", err)
+	}
+}
+
+// process handles one delivery and settles it.
+func (l *loop) process(work context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		l.log.Error("a message without delivery data came in; it cannot be acked", "subject", msg.Subject(), "error", err)
+		return
+	}
+	t := &task{loop: l, msg: msg, attempt: int(meta.NumDelivered), sequence: meta.Sequence.Stream, stored: meta.Timestamp}
+	t.name(fmt.Sprintf("%s #%d", msg.Subject(), t.sequence), "")
+	defer t.finish()
+
+	t.hold = holdMessage(msg, l.ackWait, l.cfg.Hold, l.log)
+	defer t.hold.release()
+	t.settle(work, t.handle(work))
+}
+
+// handle runs the loop's handler, contained.
+func (t *task) handle(work context.Context) (r JobResult) {
+	l := t.loop
+	if t.attempt > l.cfg.MaxAttempts {
+		return JobResult{Result: Park(messages.ReasonExhausted, fmt.Errorf(
+			"%d deliveries were used up: the workers that had it died, or let it run out of time", t.attempt-1))}
+	}
+	ctx, cancel := context.WithTimeoutCause(work, l.cfg.Hold, errHoldOver)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			r = JobResult{Result: Park(messages.ReasonPanic, panicError(p))}
+		}
+	}()
+	return l.handle(ctx, t)
+}
+
+// names is what is being handled.
+func (l *loop) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Values(l.running))
+}
+
+// name says what the task is about. The call's id is optional.
+func (t *task) name(id, call string) {
+	if call != "" {
+		id += " of call " + call
+	}
+	t.loop.mu.Lock()
+	defer t.loop.mu.Unlock()
+	t.loop.running[t] = id
+}
+
+func (t *task) finish() {
+	t.loop.mu.Lock()
+	defer t.loop.mu.Unlock()
+	delete(t.loop.running, t)
+}

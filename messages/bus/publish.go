@@ -1,0 +1,196 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// Pending is an event on its way to a worker. Stored gets exactly one value: nil
+// once the event is in the stream, otherwise why it is not known to be there. A lost
+// connection is such a reason, and then the event may be there all the same. Reply
+// gets one value if a worker answers. The values may come in either order.
+type Pending struct {
+	Stored <-chan error
+	Reply  <-chan messages.Reply
+
+	forget func()
+}
+
+// Close forgets the question: its place is free, and a reply that comes later is
+// dropped and counted. It must be called once the caller has stopped listening, and
+// may be called again.
+func (p *Pending) Close() {
+	if p.forget != nil {
+		p.forget()
+	}
+}
+
+// Ask publishes an event and opens an inbox for the reply. It returns as soon as the
+// event is handed to the connection, and fails at once when there is none or when
+// MaxAsks are open. The caller must Close what it gets. env.ReplyTo is overwritten.
+func (b *Bus) Ask(env messages.Envelope) (*Pending, error) {
+	token, p, err := b.inbox.open(true)
+	if err != nil {
+		return nil, err
+	}
+	env.ReplyTo = b.inbox.replySubject(token)
+	m := &nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body, Reply: b.inbox.storedSubject(token)}
+	if err := b.nc.PublishMsg(m); err != nil {
+		p.Close()
+		return nil, publishError(m.Subject, err)
+	}
+	return p, nil
+}
+
+// Tell stores an envelope that nobody waits for and returns once it is stored.
+func (b *Bus) Tell(ctx context.Context, env messages.Envelope) error {
+	return b.publish(ctx, &nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body})
+}
+
+// Reply sends a worker's reply to an envelope's ReplyTo. It hands the bytes to the
+// connection and never waits, so ctx is not consulted. When nobody listens on to
+// any more, NATS says so at once, and that is counted and given to
+// Config.Undelivered; an error means that it was not sent at all.
+func (b *Bus) Reply(_ context.Context, to string, r messages.Reply) error {
+	if !publishable(to) {
+		return messages.Errorf(messages.CodeInvalid, "reply inbox %q is not a subject one can publish to", to)
+	}
+	m := &nats.Msg{Subject: to, Header: r.Header(), Data: r.Action, Reply: b.inbox.undeliveredSubject(to)}
+	if err := b.nc.PublishMsg(m); err != nil {
+		return publishError(to, err)
+	}
+	return nil
+}
+
+// publishable reports whether a reply may be sent to s. It comes from a message
+// header, and a wildcard or an empty token would make the server close the
+// connection of everybody in this process.
+func publishable(s string) bool {
+	if s == "" || strings.ContainsAny(s, " \t\r\n*>") {
+		return false
+	}
+	for token := range strings.SplitSeq(s, ".") {
+		if token == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// PublishRecord stores one revision of a call record and returns once it is stored.
+// The same revision again within the dedupe window is stored once.
+func (b *Bus) PublishRecord(ctx context.Context, r messages.Record) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return messages.Errorf(messages.CodeInternal, "call record: %w", err)
+	}
+	m := &nats.Msg{Subject: messages.RecordSubject(r.Key()), Header: nats.Header{}, Data: body}
+	m.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s:%d", url.PathEscape(r.Key()), r.Revision))
+	return b.publish(ctx, m)
+}
+
+// PublishJob queues a dial job that belongs to no campaign and returns once it is
+// stored. Queued twice it is delivered twice; the intent absorbs that.
+func (b *Bus) PublishJob(ctx context.Context, j messages.DialJob) error {
+	body, err := json.Marshal(j)
+	if err != nil {
+		return messages.Errorf(messages.CodeInternal, "dial job: %w", err)
+	}
+	return b.publish(ctx, &nats.Msg{Subject: messages.JobSubject(messages.CampaignDirect, messages.ZoneAny), Data: body})
+}
+
+// Park stores a failure and returns once it is stored. A missing Worker or FailedAt
+// is filled in. Calling it again stores it again.
+func (b *Bus) Park(ctx context.Context, f messages.Failure) error {
+	return b.park(ctx, f, "")
+}
+
+// park is Park with a message id against storing a failure twice.
+//
+// A header block of more than 64 KiB cannot be stored. Only a stranger's message
+// can come near that; it is parked without its own headers rather than not at all,
+// and its error says so.
+func (b *Bus) park(ctx context.Context, f messages.Failure, id string) error {
+	if f.Worker == "" {
+		f.Worker = b.cfg.Name
+	}
+	if f.FailedAt.IsZero() {
+		f.FailedAt = time.Now()
+	}
+	err := b.publish(ctx, failureMessage(f, id))
+	if messages.CodeOf(err) == messages.CodeTooLarge && len(f.Header) > 0 {
+		f.Error = fmt.Sprintf("%d headers were too large to keep; %s", len(f.Header), f.Error)
+		f.Header = nil
+		err = b.publish(ctx, failureMessage(f, id))
+	}
+	return err
+}
+
+func failureMessage(f messages.Failure, id string) *nats.Msg {
+	m := &nats.Msg{Subject: messages.FailedSubject(f.Kind), Header: f.FailureHeader(), Data: f.Body}
+	if id != "" {
+		m.Header.Set(jetstream.MsgIDHeader, id)
+	}
+	return m
+}
+
+// publish stores one message and waits for its PubAck. It fails at once without a
+// connection, when the connection is lost, and when no stream takes the message;
+// it does not try again, every caller has a way to.
+func (b *Bus) publish(ctx context.Context, m *nats.Msg) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, b.cfg.Timeout)
+		defer cancel()
+	}
+	token, p, err := b.inbox.open(false)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	m.Reply = b.inbox.storedSubject(token)
+	if err := b.nc.PublishMsg(m); err != nil {
+		return publishError(m.Subject, err)
+	}
+	select {
+	case err := <-p.Stored:
+		return publishError(m.Subject, err)
+	case <-ctx.Done():
+		return messages.Errorf(messages.CodeTimeout, "publish to %s: no confirmation in time, it may or may not be stored: %w", m.Subject, context.Cause(ctx))
+	}
+}
+
+// The errors of a PubAck that say the message itself is too large. nats.go has no
+// names for them.
+const (
+	errCodeMessageTooLarge = 10054
+	errCodeHeadersTooLarge = 10097
+)
+
+// publishError gives a failed publish its code; nil stays nil.
+func publishError(subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	code := messages.CodeUnavailable
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		err = fmt.Errorf("%w (%w)", errDisconnected, err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		code = messages.CodeTooLarge
+	case errors.As(err, &api) && (api.ErrorCode == errCodeMessageTooLarge || api.ErrorCode == errCodeHeadersTooLarge):
+		code = messages.CodeTooLarge
+	}
+	return messages.Errorf(code, "publish to %s: %w", subject, err)
+}

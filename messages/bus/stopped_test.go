@@ -1,0 +1,136 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// childURL is the environment variable that makes this test binary a worker: it
+// consumes events from that server until its standard input is closed, and prints a
+// line for each.
+const childURL = "OFFHOOK_BUS_TEST_CHILD_URL"
+
+const stoppedAckWait = 300 * time.Millisecond
+
+func child() int {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	cfg := Config{URL: os.Getenv(childURL), Name: "child"}
+	ackWaitOf(stoppedAckWait)(&cfg)
+	b, err := Connect(ctx, cfg, discard)
+	if err == nil {
+		err = b.ConsumeEvents(ctx, ConsumerConfig{Slots: pullBatch}, func(_ context.Context, d Delivery) Result {
+			fmt.Println("handled", d.CallID)
+			return Done()
+		})
+	}
+	if err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	fmt.Println("stale", b.Stats().Stale)
+	if err := b.Close(context.Background()); err != nil {
+		fmt.Println("error", err)
+		return 1
+	}
+	return 0
+}
+
+// Edge cases 2 and 37: a worker that is stopped (SIGSTOP: a paused container, a
+// frozen machine) with messages already sent to it. They go to another worker after
+// ack-wait; when the stopped one goes on, it must not handle them too.
+func TestEdge37AStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	b := connect(t, s, ackWaitOf(stoppedAckWait))
+	cmd := exec.CommandContext(within(t, patience), os.Args[0])
+	cmd.Env = append(os.Environ(), childURL+"="+s.URL())
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 100)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+
+	tell(t, b, event("first"))
+	if line := receive(t, "the worker's first event", lines); line != "handled first" {
+		t.Fatalf("got %q", line)
+	}
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// Its pull is open for a while yet: it gets what is published now.
+	for n := range 3 {
+		tell(t, b, event(fmt.Sprintf("taken-%d", n)))
+	}
+	eventually(t, "the stopped worker has events", func() bool {
+		i := consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents)
+		return i.NumAckPending > 0 && i.NumWaiting == 0
+	})
+	taken := consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents).NumAckPending
+
+	var redelivered atomic.Int32
+	got := make(chan string, 10)
+	r := consumeEvents(t, b, ConsumerConfig{}, func(d Delivery) Result {
+		if d.Attempt > 1 {
+			redelivered.Add(1)
+		}
+		got <- d.CallID
+		return Done()
+	})
+	for range 3 {
+		if c := receive(t, "the event at the other worker", got); !strings.HasPrefix(c, "taken-") {
+			t.Errorf("got %q", c)
+		}
+	}
+	r.end(t)
+	if n := redelivered.Load(); int(n) != taken {
+		t.Errorf("%d events were redelivered, the stopped worker had %d", n, taken)
+	}
+
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	tell(t, b, event("last"))
+	if line := receive(t, "the worker goes on", lines); line != "handled last" {
+		t.Errorf("got %q: it handled what somebody else had handled", line)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for line := range lines {
+		if !strings.HasPrefix(line, "stale") {
+			t.Errorf("got %q", line)
+		}
+		t.Logf("the stopped worker had %d events and dropped: %s", taken, line)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the worker: %v", err)
+	}
+}
