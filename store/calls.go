@@ -1,0 +1,91 @@
+package store
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// Call is the stored state of one call. State and Outbox are the worker's: the
+// store neither reads nor changes them.
+type Call struct {
+	Revision uint64 // commits so far; 0: nothing is stored
+	State    []byte
+	Outbox   []byte // action and effects of the last commit
+}
+
+// Commit is one step of a call.
+type Commit struct {
+	Expect     uint64 // the revision the step was made from; the commit makes it Expect+1
+	State      []byte
+	Outbox     []byte
+	Log        [][]byte // entries to append to the call's log
+	RewriteLog bool     // Log replaces the call's log instead
+}
+
+// The places in a call's list, see keys.
+const (
+	callRevision = iota
+	callState
+	callOutbox
+	callLog // the first entry of the log
+)
+
+// LoadCall reads a call's state in one round trip, without its log. A call that was
+// never committed, or has expired, is the zero Call.
+func (s *Store) LoadCall(ctx context.Context, id string) (Call, error) {
+	key := s.keys.call(id)
+	head, err := s.client.LRange(ctx, key, callRevision, callOutbox).Result()
+	if err != nil {
+		return Call{}, s.fail("loading call "+plain(id), err)
+	}
+	if len(head) == 0 {
+		return Call{}, nil
+	}
+	if len(head) != callLog {
+		return Call{}, messages.Errorf(messages.CodeInternal, "key %s: not a call: %d elements before the log, want %d", key, len(head), callLog)
+	}
+	revision, err := strconv.ParseUint(head[callRevision], 10, 64)
+	if err != nil {
+		return Call{}, messages.Errorf(messages.CodeInternal, "key %s: not a call: its revision: %w", key, err)
+	}
+	return Call{Revision: revision, State: []byte(head[callState]), Outbox: []byte(head[callOutbox])}, nil
+}
+
+// LoadLog reads a call's log, oldest entry first, in one round trip; it is empty
+// for a call that is not stored. Its cost grows with the call, and it is not
+// needed to step one.
+func (s *Store) LoadLog(ctx context.Context, id string) ([][]byte, error) {
+	entries, err := s.client.LRange(ctx, s.keys.call(id), callLog, -1).Result()
+	if err != nil {
+		return nil, s.fail("loading the log of call "+plain(id), err)
+	}
+	log := make([][]byte, len(entries))
+	for i, entry := range entries {
+		log[i] = []byte(entry)
+	}
+	return log, nil
+}
+
+// CommitCall writes state, outbox and log in one atomic step and one round trip,
+// and starts the call's retention anew. The error wraps ErrConflict when the
+// stored revision is not c.Expect; then nothing was changed, or this very commit
+// was done before and its answer lost: load the call to see which.
+func (s *Store) CommitCall(ctx context.Context, id string, c Commit) error {
+	args := make([]any, 0, 6+len(c.Log))
+	args = append(args,
+		strconv.FormatUint(c.Expect, 10), strconv.FormatUint(c.Expect+1, 10),
+		s.config.CallRetention.Milliseconds(), c.RewriteLog, c.State, c.Outbox)
+	for _, entry := range c.Log {
+		args = append(args, entry)
+	}
+	committed, err := commitCallScript.Run(ctx, s.client, []string{s.keys.call(id)}, args...).Bool()
+	if err != nil {
+		return s.fail("committing call "+plain(id), err)
+	}
+	if !committed {
+		return messages.Errorf(messages.CodeConflict, "call %s is no longer at revision %d: %w", plain(id), c.Expect, ErrConflict)
+	}
+	return nil
+}
