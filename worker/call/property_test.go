@@ -1,0 +1,177 @@
+package call_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/telesign"
+	"github.com/offhook/offhook/worker/call"
+)
+
+// lived is one call as it may happen: a person who does anything, an ingress that
+// sometimes holds, events that come twice or after the end. It returns the line
+// that stepped them in order and the arrivals.
+func lived(t *testing.T, chance *rand.Rand) (*line, []call.Entry) {
+	l := newLine(t, compile(t, survey))
+	var arrivals []call.Entry
+	var last telesign.Method
+	step := func(e call.Entry) {
+		arrivals = append(arrivals, e)
+		d := l.step(e).Decision
+		if d.Action != nil && e.Told == nil {
+			last = d.Action.Method()
+		}
+		if e.Told == nil && chance.IntN(12) == 0 {
+			told := l.told(e, messages.ToldHold)
+			arrivals = append(arrivals, told)
+			l.step(told)
+			last = telesign.MethodSpeak
+		}
+	}
+	step(l.event([]string{"dial_completed answered", "dial_completed answered", "dial_completed answered", "dial_completed busy"}[chance.IntN(4)]))
+	for range chance.IntN(14) {
+		if last == telesign.MethodHangup {
+			break
+		}
+		switch chance.IntN(12) {
+		case 0:
+			step(l.event("dial_completed answered"))
+		case 1:
+			step(l.event("something_unforeseen"))
+		default:
+			name := string(last) + "_completed"
+			step(l.event(name + " " + []string{"1", "2", "3", "5", "7", "*", "9", "", "", "failed", "01"}[chance.IntN(11)]))
+		}
+	}
+	step(l.event("call_completed"))
+	if chance.IntN(3) == 0 {
+		step(l.event(string(last) + "_completed 1"))
+	}
+	if chance.IntN(3) == 0 {
+		step(l.event("call_completed"))
+	}
+	return l, arrivals
+}
+
+// I6: any processing order and redelivery of the same arrivals gives the same
+// outcome, answers and disposition; here, the same record, byte for byte.
+// I3: an arrival is stepped once, and each redelivery of it gets one action.
+func TestAnyOrderAndMultiplicity(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for i := range 300 {
+		chance := rand.New(rand.NewPCG(seed, uint64(i)))
+		inOrder, arrivals := lived(t, chance)
+		want := finalRecord(t, inOrder)
+
+		shuffled := append([]call.Entry(nil), arrivals...)
+		for range chance.IntN(6) {
+			shuffled = append(shuffled, arrivals[chance.IntN(len(arrivals))])
+		}
+		chance.Shuffle(len(shuffled), func(a, b int) { shuffled[a], shuffled[b] = shuffled[b], shuffled[a] })
+		other := newLine(t, inOrder.machine.Program)
+		for _, e := range shuffled {
+			other.step(e)
+		}
+		if len(other.log) != len(arrivals) {
+			t.Fatalf("call %d: %d arrivals, %d in the log", i, len(arrivals), len(other.log))
+		}
+		if diff := cmp.Diff(want, finalRecord(t, other)); diff != "" {
+			t.Fatalf("seed %d, call %d: the order of processing changed the record:\n%s\narrivals %s", seed, i, diff, words(arrivals))
+		}
+		for _, e := range arrivals {
+			first, err := other.step(e).Decision.Body()
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := other.step(e).Decision.Body()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(first, second) {
+				t.Fatalf("call %d: redeliveries of %s got %s and %s", i, e.ID, first, second)
+			}
+		}
+	}
+}
+
+// finalRecord is a call's record without when a worker got to each arrival.
+func finalRecord(t *testing.T, l *line) string {
+	t.Helper()
+	r, err := l.machine.Record(l.state, l.log, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Timeline {
+		r.Timeline[i].DecidedAt = nil
+	}
+	out, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func words(arrivals []call.Entry) string {
+	text := ""
+	for _, e := range arrivals {
+		text += fmt.Sprintf("\n  %s %s %s %q told %v", e.ID, e.Name, e.Status, e.Digits, e.Told)
+	}
+	return text
+}
+
+// Every answer to every event is one that TeleSign takes for it.
+func TestAnswersAreAllowed(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for i := range 300 {
+		l, arrivals := lived(t, rand.New(rand.NewPCG(seed, uint64(i))))
+		again := newLine(t, l.machine.Program)
+		for _, e := range arrivals {
+			d := again.step(e).Decision
+			if e.Told != nil || d.Action == nil {
+				continue
+			}
+			if err := d.Action.Validate(); err != nil {
+				t.Fatalf("seed %d, call %d: %s: %v", seed, i, e.Name, err)
+			}
+			if known := e.Name != "something_unforeseen"; known && !telesign.Strict.Allows(e.Name, d.Action.Method()) {
+				t.Fatalf("seed %d, call %d: %s answers %s", seed, i, d.Action.Method(), e.Name)
+			}
+		}
+	}
+}
+
+// What is left of a finished survey must fit the memory a live call may take.
+func TestStateIsSmall(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	for _, words := range []string{"dial_completed answered", "speak_completed 1", "play_completed 3", "speak_completed 1", "speak_completed"} {
+		l.step(l.event(words))
+	}
+	state, err := l.state.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := call.EncodeLog(l.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := len(state)
+	for _, b := range raw {
+		size += len(b)
+	}
+	t.Logf("state %d B, log %d B in %d entries", len(state), size-len(state), len(raw))
+	if size > 1400 {
+		t.Errorf("state and log take %d B; with Redis' own cost a call must stay under 2 KB", size)
+	}
+}
