@@ -1,0 +1,146 @@
+package webhook
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// TestDefaults: every field has a default but Insecure, the defaults are valid, and
+// a field that is set survives.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	if err := (Config{}).WithDefaults().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	defaults := reflect.ValueOf(Config{}.WithDefaults())
+	for i := range defaults.NumField() {
+		field := defaults.Type().Field(i)
+		if defaults.Field(i).IsZero() != (field.Name == "Insecure") {
+			t.Errorf("%s is %v by default", field.Name, defaults.Field(i))
+		}
+		var c Config
+		set := reflect.ValueOf(&c).Elem().Field(i)
+		switch field.Type.Kind() { //nolint:exhaustive // the kinds there are
+		case reflect.Bool:
+			set.SetBool(true)
+		case reflect.String:
+			set.SetString("hello")
+		default:
+			set.SetInt(123)
+		}
+		want := set.Interface()
+		c = c.WithDefaults()
+		if got := reflect.ValueOf(c).Field(i).Interface(); got != want {
+			t.Errorf("%s: set to %v, became %v", field.Name, want, got)
+		}
+	}
+}
+
+// TestValidate: the error names the field and its value.
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*Config)
+		field  string
+		want   string
+	}{
+		"window":       {func(c *Config) { c.AnswerWithin = -time.Second }, "AnswerWithin", "-1s"},
+		"margin":       {func(c *Config) { c.AnswerMargin = c.AnswerWithin }, "AnswerMargin", "2.5s"},
+		"header time":  {func(c *Config) { c.ReadHeaderTimeout = -1 }, "ReadHeaderTimeout", "-1ns"},
+		"read time":    {func(c *Config) { c.ReadTimeout = 0 }, "ReadTimeout", "0s"},
+		"write time":   {func(c *Config) { c.WriteTimeout = 0 }, "WriteTimeout", "0s"},
+		"idle time":    {func(c *Config) { c.IdleTimeout = 0 }, "IdleTimeout", "0s"},
+		"drain":        {func(c *Config) { c.Drain = 0 }, "Drain", "0s"},
+		"connections":  {func(c *Config) { c.MaxConnections = -7 }, "MaxConnections", "-7"},
+		"in flight":    {func(c *Config) { c.MaxInFlight = 0 }, "MaxInFlight", "0"},
+		"header bytes": {func(c *Config) { c.MaxHeaderBytes = 0 }, "MaxHeaderBytes", "0"},
+		"hold text":    {func(c *Config) { c.HoldText = "<speak>One moment" }, "HoldText", "<speak>One moment"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := Config{}.WithDefaults()
+			c.change(&cfg)
+			var e *messages.Error
+			if err := cfg.Validate(); !errors.As(err, &e) || e.Code != messages.CodeUsage || e.Field != c.field || !strings.Contains(e.Message, c.want) {
+				t.Errorf("%v, want it to name %s and %s", err, c.field, c.want)
+			}
+		})
+	}
+}
+
+func TestTraceparent(t *testing.T) {
+	t.Parallel()
+	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for name, c := range map[string]struct {
+		sent []string
+		want string
+	}{
+		"none":                   {nil, ""},
+		"good":                   {[]string{good}, good},
+		"two":                    {[]string{good, good}, ""},
+		"empty":                  {[]string{""}, ""},
+		"short":                  {[]string{good[:54]}, ""},
+		"long":                   {[]string{good + "-00"}, ""},
+		"upper case":             {[]string{strings.ToUpper(good)}, ""},
+		"zero trace":             {[]string{"00-00000000000000000000000000000000-b7ad6b7169203331-01"}, ""},
+		"zero parent":            {[]string{"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"}, ""},
+		"not hex":                {[]string{"00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01"}, ""},
+		"dashes elsewhere":       {[]string{"00-0af7651916cd43dd8448eb211c80319cb-7ad6b7169203331-01"}, ""},
+		"version ff":             {[]string{"ff" + good[2:]}, ""},
+		"later version":          {[]string{"01" + good[2:]}, good},
+		"later version and more": {[]string{"cc" + good[2:] + "-what-the-future-brings"}, good},
+		"later version, glued":   {[]string{"cc" + good[2:] + ".what"}, ""},
+	} {
+		if got := traceparent(map[string][]string{"Traceparent": c.sent}); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestBuckets: ascending for any window, with the window itself among them.
+func TestBuckets(t *testing.T) {
+	t.Parallel()
+	for _, window := range []time.Duration{time.Nanosecond, time.Millisecond, 250 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second, time.Minute} {
+		b := buckets(window)
+		if !slices.IsSorted(b) || len(slices.Compact(slices.Clone(b))) != len(b) || !slices.Contains(b, window.Seconds()) || len(b) > 25 {
+			t.Errorf("window %v: %v", window, b)
+		}
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var th throttle
+		clock := time.NewTicker(time.Second)
+		defer clock.Stop()
+		var written, left int
+		for range 100 {
+			if skipped, ok := th.allow(10 * time.Second); ok {
+				written++
+				left += skipped
+			}
+			<-clock.C
+		}
+		if written != 10 || left != 81 {
+			t.Errorf("%d lines written, %d reported as left out; want 10 and 81", written, left)
+		}
+	})
+}
+
+func TestClip(t *testing.T) {
+	t.Parallel()
+	if got := clip(strings.Repeat("a", 64)); len(got) != 64 {
+		t.Errorf("%q", got)
+	}
+	if got := clip(strings.Repeat("a", 65)); got != strings.Repeat("a", 64)+"…" {
+		t.Errorf("%q", got)
+	}
+}
