@@ -1,0 +1,206 @@
+// Package cli is offhook's command line: its commands, their settings, what they
+// print and how they exit. It starts what cmd/internal/role puts together and
+// holds no logic of calls, flows or queues.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/offhook/offhook/cmd/internal/setting"
+	"github.com/offhook/offhook/messages"
+)
+
+// Environment is everything the program takes from outside.
+type Environment struct {
+	Args    []string // without the program's name
+	Environ []string // as os.Environ
+	Stdin   io.Reader
+	Stdout  io.Writer // results
+	Stderr  io.Writer // logs and errors
+	Version string    // set at build time; may be empty
+}
+
+// app is the program: its environment and the catalogue of its settings.
+type app struct {
+	Environment
+	catalogue *setting.Catalogue
+	ran       bool // a command's own code was reached
+	json      bool // the command was told to print JSON
+}
+
+// Main runs the command line and returns the exit code: 0, or that of the error's
+// messages.Code. The first SIGINT or SIGTERM ends ctx, and the command drains; a
+// second one kills the process.
+func Main(ctx context.Context, env Environment) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from now on a signal kills
+
+	a := &app{Environment: env, catalogue: setting.NewCatalogue()}
+	root := a.rootCommand()
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !a.ran { // cobra's own complaints are about the command line
+		err = &messages.Error{Code: messages.CodeUsage, Message: err.Error(), Err: err}
+	}
+	a.complain(err)
+	return messages.CodeOf(err).ExitCode()
+}
+
+// complain prints an error where people, or with --json programs, find it.
+func (a *app) complain(err error) {
+	if a.json {
+		if body, marshalErr := json.Marshal(messages.BodyOf(err)); marshalErr == nil {
+			fmt.Fprintln(a.Stderr, string(body))
+			return
+		}
+	}
+	for _, line := range leaves(err) {
+		fmt.Fprintf(a.Stderr, "offhook: %s\n", line)
+	}
+}
+
+// leaves are the errors that were joined, each on its own.
+func leaves(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, leaves(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "offhook",
+		Short: "Voice campaigns and call flows on TeleSign's Voice API",
+		Long: `offhook answers TeleSign's webhooks through NATS and a pool of workers that keep
+each call's state in Redis. Every role is a subcommand; start as many as you like.
+
+  offhook demo                     see it work: 50 simulated people, nothing to install
+  offhook dev --flow FILE          everything in one process, while you write a flow
+  offhook ingress | worker | api   the roles, against your NATS and Redis
+
+Settings are flags or OFFHOOK_… variables; -h of a command lists its own.
+Exit codes: 0 done, 1 the input or the answer is bad, 2 wrong usage, 3 something
+cannot be reached, 4 not found, 5 TeleSign refused, 70 a defect.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(
+		a.demoCommand(), a.devCommand(),
+		a.ingressCommand(), a.workerCommand(), a.apiCommand(),
+		a.callCommand(), a.flowCommand(), a.simulateCommand(),
+		a.configCommand(), a.versionCommand(),
+	)
+	return root
+}
+
+// command makes a command that has settings: bind registers them, run runs once
+// they are resolved.
+func (a *app) command(c *cobra.Command, bind func(*setting.Set), run func(ctx context.Context, args []string) error) *cobra.Command {
+	set := setting.New(c.Flags(), a.catalogue, a.Environ)
+	bind(set)
+	if c.Args == nil {
+		c.Args = cobra.NoArgs
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		a.ran = true
+		if err := set.Resolve(); err != nil {
+			return err
+		}
+		return run(cmd.Context(), args)
+	}
+	return c
+}
+
+// withJSON gives a command the --json flag.
+func (a *app) withJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&a.json, "json", false, "print JSON, for programs; errors too")
+	return c
+}
+
+// printJSON prints v, indented.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.Stdout)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// logging are the settings of the log.
+type logging struct {
+	level, format string
+}
+
+func (l *logging) bind(a *app, set *setting.Set) {
+	a.catalogue.LogLevel.Bind(set, &l.level)
+	a.catalogue.LogFormat.Bind(set, &l.format)
+}
+
+// logger logs to stderr: stdout belongs to results.
+func (l *logging) logger(a *app) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.level)); err != nil {
+		level = slog.LevelInfo // the setting admits known words only
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if l.format == "json" {
+		return slog.New(slog.NewJSONHandler(a.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.Stderr, options))
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	c := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs}
+	return a.withJSON(a.command(c, func(*setting.Set) {}, func(context.Context, []string) error {
+		version, goVersion := a.Version, ""
+		if info, ok := debug.ReadBuildInfo(); ok {
+			goVersion = info.GoVersion
+			if version == "" {
+				version = info.Main.Version
+			}
+		}
+		if a.json {
+			return a.printJSON(map[string]string{"version": version, "go": goVersion})
+		}
+		_, err := fmt.Fprintf(a.Stdout, "offhook %s (%s)\n", version, goVersion)
+		return err
+	}))
+}
+
+func (a *app) configCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "config", Short: "Print the effective settings, secrets masked",
+		Long: "Print every setting with its value and where it came from: default, env, flag or file. Secrets and passwords are masked.",
+	}
+	var set *setting.Set
+	return a.withJSON(a.command(c, func(s *setting.Set) {
+		set = s
+		s.BindAll()
+	}, func(context.Context, []string) error {
+		if a.json {
+			return a.printJSON(set.Effective())
+		}
+		return setting.WriteText(a.Stdout, set.Effective())
+	}))
+}

@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/offhook/offhook/cmd/internal/role"
+	"github.com/offhook/offhook/cmd/internal/setting"
+	"github.com/offhook/offhook/cmd/internal/stage"
+	"github.com/offhook/offhook/ingress/api"
+	"github.com/offhook/offhook/ingress/webhook"
+	"github.com/offhook/offhook/messages/bus"
+	"github.com/offhook/offhook/messages/telesign"
+	"github.com/offhook/offhook/store"
+	"github.com/offhook/offhook/worker"
+	"github.com/offhook/offhook/worker/call"
+	"github.com/offhook/offhook/worker/dial"
+	"github.com/offhook/offhook/worker/flow"
+)
+
+// engines are the settings of NATS and Redis.
+type engines struct {
+	nats  bus.Config
+	redis store.Config
+}
+
+func (e *engines) bindNATS(a *app, set *setting.Set) {
+	c := a.catalogue
+	c.NATSURL.Bind(set, &e.nats.URL)
+	c.NATSCredsFile.Bind(set, &e.nats.CredentialsFile)
+	e.bindStreams(a, set)
+}
+
+func (e *engines) bindStreams(a *app, set *setting.Set) {
+	c := a.catalogue
+	c.Replicas.Bind(set, &e.nats.Replicas)
+	c.EventsRetention.Bind(set, &e.nats.EventsRetention)
+	c.RecordsRetention.Bind(set, &e.nats.RecordsRetention)
+	c.AnswerWithin.Bind(set, &e.nats.AnswerWithin)
+}
+
+func (e *engines) bindRedis(a *app, set *setting.Set) {
+	c := a.catalogue
+	c.RedisURL.Bind(set, &e.redis.URL)
+	c.AllowVolatileRedis.Bind(set, &e.redis.AllowVolatile)
+	c.CallRetention.Bind(set, &e.redis.CallRetention)
+}
+
+// door are the settings of the webhook.
+type door struct {
+	cfg        webhook.Config
+	listen     string
+	customerID string
+	keys       setting.Secrets
+}
+
+func (d *door) bind(a *app, set *setting.Set) {
+	c := a.catalogue
+	c.Listen.Bind(set, &d.listen)
+	c.CustomerID.Bind(set, &d.customerID)
+	c.APIKey.Bind(set, &d.keys)
+	c.InsecureWebhooks.Bind(set, &d.cfg.Insecure)
+	c.AnswerWithin.Bind(set, &d.cfg.AnswerWithin)
+	c.HoldText.Bind(set, &d.cfg.HoldText)
+	c.HoldLanguage.Bind(set, &d.cfg.HoldLanguage)
+	c.Drain.Bind(set, &d.cfg.Drain)
+}
+
+// callLimits are the settings that bound what callers hear.
+type callLimits struct{ call.Limits }
+
+// holdFor is how long holds may follow each other before a call is given up.
+const holdFor = 90 * time.Second
+
+func (l *callLimits) bind(a *app, set *setting.Set) {
+	l.HoldFor = holdFor
+	a.catalogue.MaxPrompts.Bind(set, &l.MaxPrompts)
+	a.catalogue.ApologyText.Bind(set, &l.Apology)
+	a.catalogue.HoldLanguage.Bind(set, &l.ApologyLanguage)
+}
+
+// flows are the settings of what a worker runs.
+type flows struct {
+	files    []string
+	incoming string
+}
+
+func (f *flows) bind(a *app, set *setting.Set) {
+	a.catalogue.Flow.Bind(set, &f.files)
+	a.catalogue.Incoming.Bind(set, &f.incoming)
+}
+
+// compile reads and compiles the files. The error holds every problem of every
+// file.
+func (f *flows) compile() ([]*flow.Program, error) { return role.CompileFlows(f.files) }
+
+// dialing are the settings of placing calls.
+type dialing struct {
+	customerID string
+	keys       setting.Secrets
+	cfg        dial.Config
+	auth       string
+}
+
+func (d *dialing) bind(a *app, set *setting.Set) {
+	c := a.catalogue
+	c.TeleSignURL.Bind(set, &d.cfg.URL)
+	c.TeleSignAuth.Bind(set, &d.auth)
+	c.DialTimeout.Bind(set, &d.cfg.Timeout)
+	c.CustomerID.Bind(set, &d.customerID)
+	c.APIKey.Bind(set, &d.keys)
+}
+
+// config is nil without credentials: such a process places no calls.
+func (d *dialing) config() *dial.Config {
+	if len(d.keys) == 0 || d.customerID == "" {
+		return nil
+	}
+	cfg := d.cfg
+	cfg.Auth = dial.Auth(d.auth)
+	cfg.Credentials = telesign.Credentials{CustomerID: d.customerID, APIKey: d.keys[0]}
+	return &cfg
+}
+
+// newRegistry is a process's own metrics registry.
+func newRegistry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
+// processName is how NATS and the failed stream show this process.
+func processName(roleName string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	return "offhook-" + roleName + "-" + host
+}
+
+// run connects, lets assemble make the role's stages, and runs them with the
+// internal listener around them, if there is one.
+func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Config, internal string, withAPI *api.Config,
+	assemble func(p *role.Process) ([]stage.Stage, error),
+) error {
+	var ln net.Listener
+	if internal != "" {
+		var err error
+		if ln, err = role.Listen(ctx, "--internal-listen (OFFHOOK_INTERNAL_LISTEN)", internal); err != nil {
+			return err
+		}
+	}
+	p, err := role.Connect(ctx, nats, redis, newRegistry(), log)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	stages, err := assemble(p)
+	if err != nil {
+		return err
+	}
+	if ln != nil {
+		readiness, serving := p.Internal(withAPI, ln)
+		stages = append(append([]stage.Stage{readiness}, stages...), serving)
+	}
+	return stage.Run(ctx, log, stages...)
+}
+
+func (a *app) ingressCommand() *cobra.Command {
+	var (
+		logs     logging
+		engine   engines
+		hook     door
+		internal string
+	)
+	c := &cobra.Command{
+		Use: "ingress", Short: "Take TeleSign's webhooks (role)",
+		Long: "Take TeleSign's webhooks at POST " + webhook.Path + ", queue each event in NATS, answer with the worker's reply.\nStart as many as you like behind a load balancer that speaks TLS.",
+	}
+	return a.command(c, func(set *setting.Set) {
+		logs.bind(a, set)
+		engine.bindNATS(a, set)
+		hook.bind(a, set)
+		a.catalogue.InternalListen.Bind(set, &internal)
+	}, func(ctx context.Context, _ []string) error {
+		engine.nats.Name = processName("ingress")
+		ln, err := role.Listen(ctx, "--listen (OFFHOOK_LISTEN)", hook.listen)
+		if err != nil {
+			return err
+		}
+		return run(ctx, logs.logger(a), engine.nats, nil, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
+			s, err := p.Ingress(hook.cfg, hook.customerID, hook.keys, ln)
+			return []stage.Stage{s}, err
+		})
+	})
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	var (
+		logs     logging
+		engine   engines
+		limits   callLimits
+		files    flows
+		dials    dialing
+		cfg      role.WorkerConfig
+		internal string
+	)
+	c := &cobra.Command{
+		Use: "worker --flow FILE…", Short: "Step calls and place them (role)",
+		Long: "Consume events: load the call's state from Redis, decide the next action, reply.\nConsume dial jobs: place calls through TeleSign, if an API key is given.\nStart as many as you like; any worker handles any call.",
+	}
+	return a.command(c, func(set *setting.Set) {
+		logs.bind(a, set)
+		engine.bindNATS(a, set)
+		engine.bindRedis(a, set)
+		limits.bind(a, set)
+		files.bind(a, set)
+		dials.bind(a, set)
+		a.catalogue.Slots.Bind(set, &cfg.Slots)
+		a.catalogue.Drain.Bind(set, &cfg.Drain)
+		a.catalogue.InternalListen.Bind(set, &internal)
+	}, func(ctx context.Context, _ []string) error {
+		programs, err := files.compile()
+		if err != nil {
+			return err
+		}
+		engine.nats.Name = processName("worker")
+		cfg.Limits, cfg.Dial = limits.Limits, dials.config()
+		log := logs.logger(a)
+		return run(ctx, log, engine.nats, &engine.redis, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
+			catalog := worker.NewCatalog(p.Store, files.incoming, log)
+			if err := catalog.Use(ctx, programs...); err != nil {
+				return nil, err
+			}
+			return p.Worker(cfg, catalog)
+		})
+	})
+}
+
+func (a *app) apiCommand() *cobra.Command {
+	var (
+		logs     logging
+		engine   engines
+		limits   callLimits
+		cfg      api.Config
+		internal string
+	)
+	c := &cobra.Command{
+		Use: "api", Short: "Serve the API (role)",
+		Long: "Serve the API on the internal listener: place calls, look at them. It trusts whoever reaches it, so keep it on a loopback or private address.",
+	}
+	return a.command(c, func(set *setting.Set) {
+		logs.bind(a, set)
+		engine.bindNATS(a, set)
+		engine.bindRedis(a, set)
+		limits.bind(a, set)
+		a.catalogue.CallerID.Bind(set, &cfg.CallerID)
+		a.catalogue.InternalListen.Default(defaultAPIListen).Bind(set, &internal)
+	}, func(ctx context.Context, _ []string) error {
+		engine.nats.Name = processName("api")
+		cfg.Limits = limits.Limits
+		return run(ctx, logs.logger(a), engine.nats, &engine.redis, internal, &cfg, func(*role.Process) ([]stage.Stage, error) {
+			return nil, nil
+		})
+	})
+}
+
+// defaultAPIListen is where the API is served by the roles that exist to serve it.
+const defaultAPIListen = "127.0.0.1:8081"

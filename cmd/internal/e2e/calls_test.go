@@ -1,0 +1,241 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/offhook/offhook/cmd/internal/simulator"
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/telesign"
+)
+
+const surveyFile = "deploy/examples/visit-survey.yaml"
+
+// run runs a part for the length of a test.
+func run(t *testing.T, part func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- part(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// role is one way to take part in a survey, and what must come of it.
+type role struct {
+	outcome simulator.Outcome
+	presses []string // at each prompt that collects digits; "hangup" hangs up in it
+	want    string   // disposition, and the answers in order
+}
+
+// roles are what the example survey is called with. Its questions, in order: begin
+// with 1; rating 1 to 5; a second rating; come again, 1 or 2.
+var roles = []role{
+	{simulator.Answered, []string{"1", "5", "1", "1"}, ""},
+	{simulator.Answered, []string{"1", "2", "hangup"}, ""},
+	{simulator.Answered, []string{"hangup"}, ""},
+	{simulator.Answered, []string{"", ""}, ""},
+	{simulator.Answered, []string{"9"}, ""},
+	{simulator.Answered, []string{"1", "", "4", "*", "2", "7", "2"}, ""},
+	{simulator.Busy, nil, "busy"},
+	{simulator.NoAnswer, nil, "no_answer"},
+}
+
+type person struct {
+	role role
+	next int
+}
+
+func (p *person) PickUp() simulator.Pickup {
+	return simulator.Pickup{Outcome: p.role.outcome, Ring: 2 * time.Second}
+}
+
+func (p *person) Hear(prompt simulator.Prompt) simulator.Reaction {
+	if prompt.Collect == nil || p.next >= len(p.role.presses) {
+		return simulator.Reaction{}
+	}
+	keys := p.role.presses[p.next]
+	p.next++
+	switch keys {
+	case "":
+		return simulator.Reaction{}
+	case "hangup":
+		return simulator.Reaction{HangsUp: true, HangUpAt: prompt.Length / 2}
+	}
+	return simulator.Reaction{Presses: []simulator.Press{{Key: rune(keys[0]), At: prompt.Length / 2}}}
+}
+
+// number is the number of person i; its last digits are i.
+func number(i int) string { return fmt.Sprintf("1555867%04d", i) }
+
+// indexOf is the person behind a number.
+func indexOf(number string) (i int) {
+	_, _ = fmt.Sscanf(number[len(number)-4:], "%d", &i)
+	return i
+}
+
+func people(call simulator.CallInfo) simulator.Person {
+	return &person{role: roles[indexOf(call.To)%len(roles)]}
+}
+
+// placeAll places n calls, a few at a time.
+func (y *system) placeAll(n int) {
+	y.t.Helper()
+	group, ctx := errgroup.WithContext(within(y.t))
+	group.SetLimit(8)
+	for i := range n {
+		group.Go(func() error {
+			_, err := y.api.Place(ctx, messages.PlaceCall{To: number(i), Flow: "visit-survey", Contact: map[string]string{"first_name": "Ann"}})
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		y.t.Fatal(err)
+	}
+}
+
+// records reads the records stream until n calls have ended, and returns the newest
+// record of each by number.
+func (y *system) records(n int) map[string]messages.Record {
+	y.t.Helper()
+	ctx := within(y.t)
+	consumer, err := y.stream(messages.StreamRecords).OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	all := map[string]messages.Record{}
+	var mu sync.Mutex
+	enough := make(chan struct{})
+	reading, err := consumer.Consume(func(m jetstream.Msg) {
+		var r messages.Record
+		if err := json.Unmarshal(m.Data(), &r); err != nil {
+			y.t.Errorf("record %s: %v", m.Data(), err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if old, ok := all[r.To]; ok && (old.Key() != r.Key() || old.Revision > r.Revision) {
+			y.t.Errorf("%s was called twice, or its revisions go backwards: %s/%d after %s/%d", r.To, r.Key(), r.Revision, old.Key(), old.Revision)
+		}
+		all[r.To] = r
+		if len(all) == n {
+			select {
+			case <-enough:
+			default:
+				close(enough)
+			}
+		}
+	})
+	if err != nil {
+		y.t.Fatal(err)
+	}
+	defer reading.Stop()
+	select {
+	case <-enough:
+	case <-ctx.Done():
+		mu.Lock()
+		defer mu.Unlock()
+		y.t.Fatalf("%d of %d calls have a record\n%s", len(all), n, y.sim.Report())
+	}
+	if err := y.sim.Wait(ctx); err != nil {
+		y.t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return all
+}
+
+// outcome is what a record says came of a call.
+func outcome(r messages.Record) string {
+	words := []string{string(r.Disposition)}
+	for _, a := range r.Answers {
+		words = append(words, a.Name+"="+a.Value)
+	}
+	return strings.Join(words, " ")
+}
+
+// checkRecords compares every record with the role that was played.
+func checkRecords(t *testing.T, records map[string]messages.Record) {
+	t.Helper()
+	var wrong []string
+	for to, r := range records {
+		if got, want := outcome(r), roles[indexOf(to)%len(roles)].want; got != want {
+			wrong = append(wrong, fmt.Sprintf("%s: got %q, want %q", to, got, want))
+		}
+	}
+	slices.Sort(wrong)
+	if len(wrong) > 0 {
+		t.Errorf("%d records are wrong:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
+	}
+}
+
+func checkNothingFailed(t *testing.T, y *system) {
+	t.Helper()
+	info, err := y.stream(messages.StreamFailed).Info(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.Msgs != 0 {
+		t.Errorf("%d messages in the failed stream, want none", info.State.Msgs)
+	}
+}
+
+func TestFiveHundredCalls(t *testing.T) {
+	t.Parallel()
+	const calls = 500
+	y := newSystem(t, shape{ingresses: 2, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) { c.People = people }})
+	y.placeAll(calls)
+	records := y.records(calls)
+	checkRecords(t, records)
+	checkNothingFailed(t, y)
+	report := y.sim.Report()
+	t.Logf("\n%s", report)
+	if !report.Healthy() || report.Calls.Total != calls {
+		t.Errorf("the simulator saw %d calls, want %d; invalid %d, missed %d", report.Calls.Total, calls, report.Invalid.Count, report.Missed.Count)
+	}
+	if n := report.Events[telesign.CallCompleted]; n != calls {
+		t.Errorf("%d calls ended, want %d", n, calls)
+	}
+}
+
+// Each process of every role is replaced under load; nobody hears a hold, nothing
+// is lost.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	const calls = 300
+	y := newSystem(t, shape{ingresses: 2, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
+		c.People = people
+		c.Speed = 20
+	}})
+	y.placeAll(calls)
+	for i := range 2 {
+		old := y.workers[i]
+		y.addWorker(surveyFile)
+		old.terminate()
+	}
+	for i := range 2 {
+		old := y.ingresses[i]
+		y.addIngress()
+		y.doors.remove(0)
+		old.terminate()
+	}
+	checkRecords(t, y.records(calls))
+	checkNothingFailed(t, y)
+	report := y.sim.Report()
+	t.Logf("\n%s", report)
+	if !report.Healthy() {
+		t.Errorf("invalid %d, missed %d", report.Invalid.Count, report.Missed.Count)
+	}
+}

@@ -1,0 +1,171 @@
+// Package role puts the parts of each role together: which connections it needs,
+// what runs, and in which order it stops. It decides nothing else; what the parts
+// do is theirs, and where their settings come from is the command line's affair.
+//
+//	            ┌ ingress: webhook ─────┐
+//	TeleSign ──▶│                       ├─▶ NATS ─▶ worker: events, jobs, reaper ─▶ Redis
+//	people   ──▶└ api: calls, flows ────┘                          └─▶ TeleSign
+//
+// A role stops from its doors inwards: readiness first, then intake, then what is
+// under way, then the internal listener, so that metrics can be read to the end,
+// then the connections.
+package role
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/offhook/offhook/cmd/internal/stage"
+	"github.com/offhook/offhook/ingress/api"
+	"github.com/offhook/offhook/ingress/webhook"
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
+	"github.com/offhook/offhook/messages/telesign"
+	"github.com/offhook/offhook/store"
+	"github.com/offhook/offhook/worker"
+	"github.com/offhook/offhook/worker/call"
+	"github.com/offhook/offhook/worker/dial"
+)
+
+// closeWithin bounds the flush of a connection that is being closed.
+const closeWithin = 5 * time.Second
+
+// Process is what all roles of one process share.
+type Process struct {
+	Log      *slog.Logger
+	Registry *prometheus.Registry
+	Bus      *bus.Bus
+	Store    *store.Store // nil for a role that has no business with it
+}
+
+// Connect opens what a role needs: NATS, with its streams in place, and Redis
+// unless redis is nil. It waits for servers that are not there yet, until ctx ends.
+func Connect(ctx context.Context, nats bus.Config, redis *store.Config, registry *prometheus.Registry, log *slog.Logger) (*Process, error) {
+	p := &Process{Log: log, Registry: registry}
+	var err error
+	if p.Bus, err = bus.Connect(ctx, nats, log); err != nil {
+		return nil, fmt.Errorf("NATS: %w", err)
+	}
+	if err := p.Bus.Setup(ctx); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("NATS: %w", err)
+	}
+	if redis != nil {
+		if p.Store, err = store.Open(ctx, *redis, log); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("Redis: %w", err) //nolint:staticcheck // a name
+		}
+	}
+	return p, nil
+}
+
+// Close closes the connections. Whatever uses them must have ended.
+func (p *Process) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	if err := p.Bus.Close(ctx); err != nil {
+		p.Log.Warn("NATS connection not closed cleanly", "error", err)
+	}
+	if p.Store != nil {
+		if err := p.Store.Close(); err != nil {
+			p.Log.Warn("Redis connections not closed cleanly", "error", err)
+		}
+	}
+}
+
+// Ingress is the webhook's door on ln.
+func (p *Process) Ingress(cfg webhook.Config, customerID string, keys []string, ln net.Listener) (stage.Stage, error) {
+	var verifier *telesign.Verifier
+	if !cfg.Insecure {
+		var err error
+		if verifier, err = telesign.NewVerifier(customerID, keys...); err != nil {
+			return stage.Stage{}, err
+		}
+	}
+	server, err := webhook.New(cfg, verifier, p.Bus, p.Registry, p.Log)
+	if err != nil {
+		return stage.Stage{}, err
+	}
+	p.Log.Info("webhook listening", "url", "http://"+ln.Addr().String()+webhook.Path)
+	return stage.New("webhook", func(ctx context.Context) error { return server.Run(ctx, ln) }), nil
+}
+
+// WorkerConfig is what a worker is told.
+type WorkerConfig struct {
+	Limits call.Limits
+	Slots  int           // events at once
+	Drain  time.Duration // for what is under way when it stops
+	// Dial is how calls are placed; nil leaves dial jobs in the queue for workers
+	// that may.
+	Dial *dial.Config
+}
+
+// Worker is the consuming side: events, and dial jobs if it may dial. The catalog
+// holds its flows already.
+func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Stage, error) {
+	metrics := worker.NewMetrics(p.Registry)
+	events := worker.NewEvents(p.Store, p.Bus, catalog, cfg.Limits, metrics, p.Log)
+	consumer := bus.ConsumerConfig{Slots: cfg.Slots, Drain: cfg.Drain}
+	consuming := stage.New("consumers", func(ctx context.Context) error {
+		return p.Bus.ConsumeEvents(ctx, consumer, events.Handle)
+	})
+	upkeep := stage.New("upkeep", catalog.Run)
+	if cfg.Dial == nil {
+		p.Log.Warn("no API key: this worker places no calls and leaves dial jobs to others")
+		return []stage.Stage{consuming, upkeep}, nil
+	}
+	dialing := cfg.Dial.WithDefaults()
+	client, err := dial.New(dialing, p.Log)
+	if err != nil {
+		return nil, err
+	}
+	dialer := worker.NewDialer(p.Store, p.Bus, client, dialing.Timeout, metrics, p.Log)
+	consuming.Runs = append(consuming.Runs, func(ctx context.Context) error {
+		return p.Bus.ConsumeJobs(ctx, consumer, dialer.Handle)
+	})
+	upkeep.Runs = append(upkeep.Runs, worker.NewReaper(p.Store, p.Bus, p.Log).Run)
+	return []stage.Stage{consuming, upkeep}, nil
+}
+
+// Internal is the internal listener on ln: health, metrics and, when withAPI is
+// set, the API. The first stage it returns makes the process not ready and is to
+// stop first; the second serves and is to stop last.
+func (p *Process) Internal(withAPI *api.Config, ln net.Listener) (readiness, serving stage.Stage) {
+	checks := map[string]func(context.Context) error{
+		"nats": func(context.Context) error { return p.Bus.Ready() },
+	}
+	if p.Store != nil {
+		checks["redis"] = p.Store.Ready
+	}
+	health := api.NewHealth(checks)
+	mux := http.NewServeMux()
+	health.Register(mux)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Registry, promhttp.HandlerOpts{}))
+	if withAPI != nil {
+		api.New(*withAPI, p.Store, p.Bus, p.Log).Register(mux)
+	}
+	p.Log.Info("internal listener", "url", "http://"+ln.Addr().String(), "api", withAPI != nil)
+	readiness = stage.New("readiness", func(ctx context.Context) error {
+		<-ctx.Done()
+		health.Drain()
+		return nil
+	})
+	return readiness, stage.New("internal listener", func(ctx context.Context) error { return api.Serve(ctx, ln, mux, p.Log) })
+}
+
+// Listen opens a TCP listener; the error names the setting to change.
+func Listen(ctx context.Context, settingName, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, messages.FieldErrorf(messages.CodeUsage, settingName, "cannot listen on %s: %w", address, err)
+	}
+	return ln, nil
+}
