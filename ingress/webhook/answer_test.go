@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"slices"
@@ -277,4 +278,25 @@ func TestSlowArrival(t *testing.T) {
 			t.Errorf("journal %q", d.bus.journal)
 		}
 	})
+}
+
+// TestTheVeryInstant: what is there when time runs out counts, whichever the
+// runtime looks at first.
+func TestTheVeryInstant(t *testing.T) {
+	t.Parallel()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 200 {
+		stored, replies := make(chan error, 1), make(chan messages.Reply, 1)
+		stored <- nil
+		replies <- decided
+		reply, err := await(over, &bus.Pending{Stored: stored, Reply: replies}, time.Now())
+		if err != nil || reply == nil || reply.Verdict != messages.VerdictDecided {
+			t.Fatalf("stored and decided: %+v, %v", reply, err)
+		}
+		stored <- errFull
+		if reply, err := await(over, &bus.Pending{Stored: stored, Reply: replies}, time.Now()); !errors.Is(err, errFull) {
+			t.Fatalf("refused: %+v, %v", reply, err)
+		}
+	}
 }

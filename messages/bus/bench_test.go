@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/offhook/offhook/messages"
 )
 
 // BenchmarkAskReply is one event through the stream, to a worker and its reply back,
@@ -81,5 +79,3 @@ func timed(n int, f func()) time.Duration {
 	}
 	return time.Since(began)
 }
-
-var _ = messages.KindEvent

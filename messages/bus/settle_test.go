@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -222,9 +223,10 @@ func TestParkingTwiceLeavesOneFailure(t *testing.T) {
 	b := connect(t, s, ackWaitOf(100*time.Millisecond))
 	dying := connect(t, s, overTCP(p.url), ackWaitOf(100*time.Millisecond), func(c *Config) { c.Timeout = quiet })
 	tell(t, b, event("c"))
-	reject := func(d Delivery) Result { return Park(messages.ReasonRejected, errStoreDown) }
+	reject := func(Delivery) Result { return Park(messages.ReasonRejected, errStoreDown) }
+	var mute sync.Once
 	r := consumeEvents(t, dying, ConsumerConfig{}, func(d Delivery) Result {
-		p.muteDown() // the failure is stored, and the worker never learns
+		mute.Do(p.muteDown) // the failure is stored, and the worker never learns
 		return reject(d)
 	})
 	parked(t, b)

@@ -51,9 +51,11 @@ func TestEdge38ABacklogOfRetriesDoesNotHideFreshEvents(t *testing.T) {
 		return Retry(time.Hour, errStoreDown)
 	})
 	for range backlog {
-		if _, err := b.Ask(event("stuck")); err != nil {
+		p, err := b.Ask(event("stuck"))
+		if err != nil {
 			t.Fatal(err)
 		}
+		p.Close()
 	}
 	eventually(t, "the backlog is un-acked", func() bool {
 		return consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents).NumAckPending == backlog
@@ -72,8 +74,10 @@ func TestEdge37TheServerRefusesGreedyPulls(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, pull := range map[string]func() (jetstream.MessageBatch, error){
-			"large": func() (jetstream.MessageBatch, error) { return c.Fetch(pullBatch+1, jetstream.FetchMaxWait(pullExpiry)) },
-			"long":  func() (jetstream.MessageBatch, error) { return c.Fetch(1, jetstream.FetchMaxWait(2*pullExpiry)) },
+			"large": func() (jetstream.MessageBatch, error) {
+				return c.Fetch(pullBatch+1, jetstream.FetchMaxWait(pullExpiry))
+			},
+			"long": func() (jetstream.MessageBatch, error) { return c.Fetch(1, jetstream.FetchMaxWait(2*pullExpiry)) },
 		} {
 			batch, err := pull()
 			if err != nil {

@@ -40,7 +40,7 @@ func (d Dial) params() any {
 	return struct {
 		To              string `json:"to"`
 		CallerIDNumber  string `json:"caller_id_number"`
-		MaxCallDuration string `json:"max_duration,omitempty"` // a string, by the documentation
+		MaxCallDuration string `json:"max_call_duration,omitempty"` // a string, by the documentation
 		SendDTMF        string `json:"send_dtmf,omitempty"`
 		ExternalID      string `json:"external_id,omitempty"`
 		IsPrimary       *bool  `json:"is_primary,omitempty"`

@@ -124,6 +124,7 @@ func (c *Client) post(ctx context.Context, d telesign.Dial) Outcome {
 		return Outcome{Kind: NotSent, Err: messages.Errorf(messages.CodeUnavailable,
 			"no connection to %s, nothing was sent: %w", c.endpoint.Host, err)}
 	}
+	defer func() { _ = resp.Body.Close() }() // nothing depends on it: the connection is not used again
 	answer, err := readAnswer(resp.Body)
 	return outcomeOf(resp.StatusCode, answer, err)
 }
@@ -133,14 +134,14 @@ func (c *Client) post(ctx context.Context, d telesign.Dial) Outcome {
 func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.endpoint.String(), bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("for %s: %w", c.endpoint.Host, err)
 	}
 	req.GetBody = nil
 	const contentType = "application/json"
 	if c.auth == AuthDigest {
 		req.Header, err = c.credentials.Digest(req.Method, contentType, c.endpoint.EscapedPath(), body, time.Now(), newNonce())
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("signing: %w", err)
 		}
 	} else {
 		req.Header.Set("Content-Type", contentType)
@@ -151,14 +152,16 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 	return req, nil
 }
 
-// readAnswer reads and closes an answer. On error it returns what it has.
-func readAnswer(body io.ReadCloser) ([]byte, error) {
+// readAnswer reads an answer. On error it returns what it has.
+func readAnswer(body io.Reader) ([]byte, error) {
 	answer, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
-	if err == nil && len(answer) > maxAnswer {
-		err = fmt.Errorf("longer than %d bytes", maxAnswer)
+	if err != nil {
+		return answer, fmt.Errorf("reading the answer: %w", err)
 	}
-	_ = body.Close() // the connection is not used again: nothing depends on it
-	return answer, err
+	if len(answer) > maxAnswer {
+		return answer, fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
+	}
+	return answer, nil
 }
 
 // newNonce is a random UUID, the form TeleSign's SDKs send.

@@ -58,7 +58,7 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := c.Credentials.Validate(); err != nil {
-		return err
+		return usage("credentials", "%w", err)
 	}
 	if c.Auth != AuthBasic && c.Auth != AuthDigest {
 		return usage("auth", "is %q, want %s or %s", c.Auth, AuthBasic, AuthDigest)

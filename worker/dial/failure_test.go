@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -264,7 +264,7 @@ func TestNotSent(t *testing.T) {
 	t.Run("certificate not trusted", func(t *testing.T) {
 		t.Parallel()
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("something was sent") }))
-		server.Config.ErrorLog = quiet()
+		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 		server.StartTLS()
 		defer server.Close()
 		check(t, client(t, server.URL, nil).Dial(t.Context(), call))
@@ -310,5 +310,3 @@ func TestNotSent(t *testing.T) {
 		check(t, client(t, untouched(t).URL, nil).Dial(ctx, call))
 	})
 }
-
-func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -82,8 +82,9 @@ func (o Outcome) Disposition() messages.Disposition {
 		case telesign.PremiumToNumberRejected, telesign.ToNumberBlockedByCountry,
 			telesign.ToNumberBlockedByCustomer, telesign.ToNumberBlockedByTeleSign:
 			return messages.DispositionBlocked
+		default:
+			return messages.DispositionFailed
 		}
-		return messages.DispositionFailed
 	case Ambiguous:
 	}
 	return messages.DispositionUnknown

@@ -33,48 +33,37 @@ func run(t *testing.T, part func(context.Context) error) {
 	})
 }
 
-// role is one way to take part in a survey, and what must come of it.
-type role struct {
-	outcome simulator.Outcome
-	presses []string // at each prompt that collects digits; "hangup" hangs up in it
-	want    string   // disposition, and the answers in order
+// part is one way to take part in the example survey, and what must come of it.
+type part struct {
+	script simulator.Script
+	want   string // disposition, then the answers in order
 }
 
-// roles are what the example survey is called with. Its questions, in order: begin
-// with 1; rating 1 to 5; a second rating; come again, 1 or 2.
-var roles = []role{
-	{simulator.Answered, []string{"1", "5", "1", "1"}, ""},
-	{simulator.Answered, []string{"1", "2", "hangup"}, ""},
-	{simulator.Answered, []string{"hangup"}, ""},
-	{simulator.Answered, []string{"", ""}, ""},
-	{simulator.Answered, []string{"9"}, ""},
-	{simulator.Answered, []string{"1", "", "4", "*", "2", "7", "2"}, ""},
-	{simulator.Busy, nil, "busy"},
-	{simulator.NoAnswer, nil, "no_answer"},
+// parts cover every way out of the survey. Its questions, in order: begin with 1
+// (2 refuses), rating, waiting, recommend; 9 stops all calls, * repeats.
+var parts = []part{
+	{simulator.Script{Replies: []string{"1", "5", "1", "1"}}, "completed rating=5 waiting=1 recommend=1"},
+	{simulator.Script{Replies: []string{"1", "2", "3", "2"}, Early: true}, "completed rating=2 waiting=3 recommend=2"},
+	{simulator.Script{Replies: []string{"1", "4"}, HangUpIn: 3}, "partial rating=4"},
+	{simulator.Script{HangUpIn: 1}, "hung_up"},
+	{simulator.Script{}, "no_response"},
+	{simulator.Script{Replies: []string{"2"}}, "refused"},
+	{simulator.Script{Replies: []string{"1", "3", "9"}}, "opted_out rating=3"},
+	{simulator.Script{Replies: []string{"1", "", "4", "*", "2", "7", "2"}}, "completed rating=4 waiting=2 recommend=2"},
+	{simulator.Script{Replies: []string{"1", "7", "", "8"}}, "hung_up"},
+	{simulator.Script{Outcome: simulator.Busy}, "busy"},
+	{simulator.Script{Outcome: simulator.NoAnswer}, "no_answer"},
+	{simulator.Script{Outcome: "carrier_exploded"}, "failed"},
 }
 
-type person struct {
-	role role
-	next int
-}
-
-func (p *person) PickUp() simulator.Pickup {
-	return simulator.Pickup{Outcome: p.role.outcome, Ring: 2 * time.Second}
-}
-
-func (p *person) Hear(prompt simulator.Prompt) simulator.Reaction {
-	if prompt.Collect == nil || p.next >= len(p.role.presses) {
-		return simulator.Reaction{}
+// people gives everybody the part of their number; it rings for that long, in
+// simulated time.
+func people(ring time.Duration) simulator.People {
+	return func(call simulator.CallInfo) simulator.Person {
+		script := parts[indexOf(call.To)%len(parts)].script
+		script.Ring = ring
+		return simulator.Scripted(script)(call)
 	}
-	keys := p.role.presses[p.next]
-	p.next++
-	switch keys {
-	case "":
-		return simulator.Reaction{}
-	case "hangup":
-		return simulator.Reaction{HangsUp: true, HangUpAt: prompt.Length / 2}
-	}
-	return simulator.Reaction{Presses: []simulator.Press{{Key: rune(keys[0]), At: prompt.Length / 2}}}
 }
 
 // number is the number of person i; its last digits are i.
@@ -86,15 +75,11 @@ func indexOf(number string) (i int) {
 	return i
 }
 
-func people(call simulator.CallInfo) simulator.Person {
-	return &person{role: roles[indexOf(call.To)%len(roles)]}
-}
-
 // placeAll places n calls, a few at a time.
 func (y *system) placeAll(n int) {
 	y.t.Helper()
 	group, ctx := errgroup.WithContext(within(y.t))
-	group.SetLimit(8)
+	group.SetLimit(32)
 	for i := range n {
 		group.Go(func() error {
 			_, err := y.api.Place(ctx, messages.PlaceCall{To: number(i), Flow: "visit-survey", Contact: map[string]string{"first_name": "Ann"}})
@@ -103,6 +88,25 @@ func (y *system) placeAll(n int) {
 	}
 	if err := group.Wait(); err != nil {
 		y.t.Fatal(err)
+	}
+}
+
+// dialled waits until n calls have been accepted by TeleSign.
+func (y *system) dialled(n int) simulator.Report {
+	y.t.Helper()
+	ctx := within(y.t)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r := y.sim.Report()
+		if r.Calls.Total >= n {
+			return r
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			y.t.Fatalf("%d of %d calls were dialled", r.Calls.Total, n)
+		}
 	}
 }
 
@@ -166,12 +170,12 @@ func outcome(r messages.Record) string {
 	return strings.Join(words, " ")
 }
 
-// checkRecords compares every record with the role that was played.
+// checkRecords compares every record with the part that was played.
 func checkRecords(t *testing.T, records map[string]messages.Record) {
 	t.Helper()
 	var wrong []string
 	for to, r := range records {
-		if got, want := outcome(r), roles[indexOf(to)%len(roles)].want; got != want {
+		if got, want := outcome(r), parts[indexOf(to)%len(parts)].want; got != want {
 			wrong = append(wrong, fmt.Sprintf("%s: got %q, want %q", to, got, want))
 		}
 	}
@@ -192,13 +196,19 @@ func checkNothingFailed(t *testing.T, y *system) {
 	}
 }
 
+// All 500 ring before the first one answers, so that all are live at once.
 func TestFiveHundredCalls(t *testing.T) {
 	t.Parallel()
 	const calls = 500
-	y := newSystem(t, shape{ingresses: 2, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) { c.People = people }})
+	y := newSystem(t, shape{ingresses: 2, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
+		c.People = people(10 * time.Minute)
+		c.Speed = 20
+	}})
 	y.placeAll(calls)
-	records := y.records(calls)
-	checkRecords(t, records)
+	if live := y.dialled(calls).Calls.Live; live != calls {
+		t.Errorf("%d calls are live at once, want %d", live, calls)
+	}
+	checkRecords(t, y.records(calls))
 	checkNothingFailed(t, y)
 	report := y.sim.Report()
 	t.Logf("\n%s", report)
@@ -216,8 +226,8 @@ func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	const calls = 300
 	y := newSystem(t, shape{ingresses: 2, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
-		c.People = people
-		c.Speed = 20
+		c.People = people(20 * time.Second)
+		c.Speed = 10
 	}})
 	y.placeAll(calls)
 	for i := range 2 {

@@ -90,9 +90,9 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	ns.SetLoggerV2(logs, false, false, false)
 	ns.Start()
 	s := &Server{ns: ns}
-	if err := s.await(ctx, logs); err != nil {
+	if code, err := s.await(ctx, logs); err != nil {
 		s.Close()
-		return nil, err
+		return nil, messages.Errorf(code, "embedded nats-server, files in %s: %w", cfg.Dir, err)
 	}
 	if cfg.Listen != "" {
 		s.url = ns.ClientURL()
@@ -101,19 +101,19 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 }
 
 // await waits until clients can connect and JetStream runs.
-func (s *Server) await(ctx context.Context, logs *serverLog) error {
+func (s *Server) await(ctx context.Context, logs *serverLog) (messages.Code, error) {
 	for {
 		if err := logs.fatal(); err != nil {
-			return messages.Errorf(messages.CodeUnavailable, "embedded nats-server: %w", err)
+			return messages.CodeUnavailable, err
 		}
 		if s.ns.ReadyForConnections(10 * time.Millisecond) {
 			if !s.ns.JetStreamEnabled() {
-				return messages.Errorf(messages.CodeUnavailable, "embedded nats-server: JetStream did not start")
+				return messages.CodeUnavailable, errors.New("JetStream did not start")
 			}
-			return nil
+			return "", nil
 		}
 		if ctx.Err() != nil {
-			return messages.Errorf(messages.CodeTimeout, "embedded nats-server: not ready in time: %w", context.Cause(ctx))
+			return messages.CodeTimeout, fmt.Errorf("not ready in time: %w", context.Cause(ctx))
 		}
 	}
 }

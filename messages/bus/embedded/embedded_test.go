@@ -122,7 +122,7 @@ func TestStartRefuses(t *testing.T) {
 		{"no port", Config{Dir: dir, Listen: "127.0.0.1"}, messages.CodeUsage, "host:port"},
 		{"bad port", Config{Dir: dir, Listen: "127.0.0.1:99999"}, messages.CodeUsage, "0 to 65535"},
 		{"port taken", Config{Dir: dir, Listen: taken.Addr().String()}, messages.CodeUnavailable, "address already in use"},
-		{"a file for a directory", Config{Dir: file}, messages.CodeUnavailable, "a file"},
+		{"a file for a directory", Config{Dir: file}, messages.CodeUnavailable, file},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
