@@ -70,8 +70,9 @@ func (s *Store) LoadLog(ctx context.Context, id string) ([][]byte, error) {
 
 // CommitCall writes state, outbox and log in one atomic step and one round trip,
 // and starts the call's retention anew. The error wraps ErrConflict when the
-// stored revision is not c.Expect; then nothing was changed, or this very commit
-// was done before and its answer lost: load the call to see which.
+// stored revision is not c.Expect; then nothing was changed. Whoever repeats a
+// commit after ErrUnavailable gets ErrConflict if the first was done: load the call
+// to see.
 func (s *Store) CommitCall(ctx context.Context, id string, c Commit) error {
 	args := make([]any, 0, 6+len(c.Log))
 	args = append(args,

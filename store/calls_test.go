@@ -281,5 +281,5 @@ func BenchmarkLoadAndCommitCall(b *testing.B) {
 		})
 	}
 	b.Run("redis", func(b *testing.B) { step(b, openRedis(b)) })
-	b.Run("embedded", func(b *testing.B) { step(b, open(b, startEmbedded(b).URL())) })
+	b.Run("embedded", func(b *testing.B) { step(b, open(b, startEmbedded(b).URL()+patience)) })
 }

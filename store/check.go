@@ -20,7 +20,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return s.fail("INFO", err)
 	}
 	if err := checkInfo(parseInfo(text), s.config.AllowVolatile); err != nil {
-		return fmt.Errorf("Redis at %s: %w", s.address, err)
+		return fmt.Errorf("checking Redis at %s: %w", s.address, err)
 	}
 	return nil
 }

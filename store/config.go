@@ -78,28 +78,27 @@ func (c Config) String() string { return c.LogValue().String() }
 // The client's limits. A worker loads, decides, commits and replies within what is
 // left of the answer window (2.5 s by default), and must notice a dead Redis early
 // enough to say so in its reply instead. A healthy Redis answers in under a
-// millisecond, so these are generous and still leave room for one retry:
-// load and commit, each timing out twice, end before the window does.
+// millisecond, so these are generous to a busy machine and still end a first
+// operation, with its wait and its handshake, before the window does. Every call's
+// context cuts them further.
 const (
-	dialTimeout  = 300 * time.Millisecond
-	readTimeout  = 300 * time.Millisecond
-	writeTimeout = 300 * time.Millisecond
+	dialTimeout  = 500 * time.Millisecond
+	readTimeout  = 700 * time.Millisecond
+	writeTimeout = 700 * time.Millisecond
 	// poolTimeout bounds the wait for a free connection.
-	poolTimeout = 300 * time.Millisecond
+	poolTimeout = 500 * time.Millisecond
 	// poolSize is connections per process: about as many as a worker has slots. A
 	// round trip is short, so more would not be busy; Redis serves them one by one.
 	poolSize = 64
 	// minIdle connections stay open, so that the first event after a quiet hour
 	// does not wait for a handshake.
 	minIdle = 2
-	// maxRetries covers a pooled connection that died unnoticed, e.g. across a
-	// restart of Redis. All our writes may be repeated; see the package comment.
-	maxRetries      = 1
-	minRetryBackoff = 5 * time.Millisecond
-	maxRetryBackoff = 20 * time.Millisecond
-	// dialerRetries is attempts per connection. One: maxRetries and the callers
-	// already try again, and nested retries would outlive the window.
-	dialerRetries = 1
+	// noRetries: what failed is tried again by those who know what it was for, with
+	// the time they have left. The client looks at a pooled connection before it
+	// uses it, so a restart of Redis costs nobody an error.
+	noRetries = -1
+	// dialAttempts is per connection; go-redis' five would outlast the window.
+	dialAttempts = 1
 )
 
 // options are the client's options for c. Errors do not quote the URL or its

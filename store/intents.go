@@ -43,8 +43,7 @@ type Resolution struct {
 
 // CreateIntent stores in as queued unless its id is taken: then the stored intent
 // is returned, created is false and nothing is changed. What the caller set in
-// Status and the fields after it is not stored. Created may be false for an intent
-// that this very call has stored, if Redis' first answer was lost.
+// Status and the fields after it is not stored.
 func (s *Store) CreateIntent(ctx context.Context, in messages.Intent) (stored messages.Intent, created bool, err error) {
 	body, err := encodeIntent(in)
 	if err != nil {
@@ -60,8 +59,9 @@ func (s *Store) CreateIntent(ctx context.Context, in messages.Intent) (stored me
 // whoever asks and however often; false comes with the intent as it is stored.
 //
 // An intent that is not stored is taken from in, as a dial job carries it whole.
-// NotAfter is the caller's to check. After an error the right may have been used
-// up: do not POST; the due set remembers.
+// NotAfter is the caller's to check; a job that comes too late is begun like any
+// other and resolved as refused without a POST. After an error the right may have
+// been used up: do not POST; the due set remembers.
 func (s *Store) BeginTry(ctx context.Context, in messages.Intent, due time.Duration) (messages.Intent, bool, error) {
 	body, err := encodeIntent(in)
 	if err != nil {

@@ -39,12 +39,15 @@ func onBoth(t *testing.T, test func(t *testing.T, s *Store)) {
 	})
 	t.Run("embedded", func(t *testing.T) {
 		t.Parallel()
-		test(t, open(t, startEmbedded(t).URL()))
+		test(t, open(t, startEmbedded(t).URL()+patience))
 	})
 }
 
 // openRedis opens the shared redis-server.
-func openRedis(t testing.TB) *Store { return open(t, sharedRedis.URL(t)) }
+func openRedis(t testing.TB) *Store { return open(t, sharedRedis.URL(t)+patience) }
+
+// patience is for tests that are not about time, on machines that are busy.
+const patience = "?dial_timeout=30s&read_timeout=30s&write_timeout=30s&pool_timeout=30s"
 
 // open opens a store with a prefix of its own, with the retention given or a day.
 func open(t testing.TB, url string, retention ...time.Duration) *Store {
@@ -90,14 +93,14 @@ func startEmbedded(t testing.TB) *Embedded {
 // eventually tries again, a little later each time, until ok or the test fails.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
 	for !ok() {
 		select {
 		case <-again.C:
 		case <-deadline:
-			t.Fatalf("still not so after 20s: %s", what)
+			t.Fatalf("still not so after a minute: %s", what)
 		}
 	}
 }

@@ -70,12 +70,10 @@ func tuned(o *redis.Options) *redis.Options {
 	orDuration(&o.ReadTimeout, readTimeout)
 	orDuration(&o.WriteTimeout, writeTimeout)
 	orDuration(&o.PoolTimeout, poolTimeout)
-	orDuration(&o.MinRetryBackoff, minRetryBackoff)
-	orDuration(&o.MaxRetryBackoff, maxRetryBackoff)
 	orInt(&o.PoolSize, poolSize)
 	orInt(&o.MinIdleConns, minIdle)
-	orInt(&o.MaxRetries, maxRetries)
-	orInt(&o.DialerRetries, dialerRetries)
+	orInt(&o.MaxRetries, noRetries)
+	orInt(&o.DialerRetries, dialAttempts)
 	// The caller's deadline, e.g. what is left of an answer window, ends a round
 	// trip that is under way; by default go-redis would wait for ReadTimeout.
 	o.ContextTimeoutEnabled = true

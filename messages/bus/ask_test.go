@@ -3,10 +3,12 @@ package bus
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/offhook/offhook/messages"
@@ -258,7 +260,7 @@ func TestEdge17AReplyThatNobodyHearsIsReported(t *testing.T) {
 func TestReplyRefusesWhatIsNoSubject(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
-	for _, to := range []string{"", "a b", "a.*", "a.>", ".a", "a.", "a..b", "a\r\nPING"} {
+	for _, to := range []string{"", "a b", "a.*", "a.>", ".a", "a.", "a..b", "a\r\nPING", strings.Repeat("a", 5000)} {
 		if err := b.Reply(t.Context(), to, messages.Reply{}); messages.CodeOf(err) != messages.CodeInvalid {
 			t.Errorf("%q: got %v, want invalid", to, err)
 		}
@@ -266,6 +268,18 @@ func TestReplyRefusesWhatIsNoSubject(t *testing.T) {
 	if err := b.Ready(); err != nil {
 		t.Errorf("the connection suffered: %v", err)
 	}
+}
+
+// What may be published to is what the server takes for a subject.
+func FuzzPublishable(f *testing.F) {
+	for _, s := range []string{"_INBOX.abc.reply.1", "a b", "a.*", "a.>", ".", "a\x00b", "ü.ö"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if publishable(s) && !server.IsValidLiteralSubject(s) {
+			t.Errorf("%q is no subject for the server", s)
+		}
+	})
 }
 
 func TestParsePubAck(t *testing.T) {

@@ -170,7 +170,7 @@ func (l *loop) pull(ctx, work context.Context, handlers *sync.WaitGroup) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, nats.ErrConnectionClosed) {
+		if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrConnectionDraining) {
 			return messages.Errorf(messages.CodeUnavailable, "consuming %s: the connection was closed: %w", l.stream, err)
 		}
 		failures++
@@ -214,8 +214,13 @@ func (l *loop) release(n int) {
 	}
 }
 
+// repairTimeout bounds the requests a loop makes to find or make its consumer. One
+// that goes to a NATS that is going away is never answered, and meanwhile nothing is
+// fetched.
+const repairTimeout = 2 * time.Second
+
 func (l *loop) find(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second) // a request to a NATS that is going away is never answered
+	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
 	defer cancel()
 	return l.bus.js.Consumer(ctx, l.stream, l.consumer)
 }
@@ -262,7 +267,9 @@ func (l *loop) recover(ctx context.Context, err error) {
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDeleted),
 		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrNoResponders):
 		l.log.Error("the consumer is gone, creating it again", "error", err)
-		if err := l.bus.Setup(ctx); err != nil && ctx.Err() == nil {
+		setup, cancel := context.WithTimeout(ctx, repairTimeout)
+		defer cancel()
+		if err := l.bus.Setup(setup); err != nil && ctx.Err() == nil {
 			l.log.Error("the consumer could not be created", "error", err)
 		}
 	default:

@@ -401,7 +401,7 @@ func TestTheLoopEndsWithAnErrorWhenTheBusIsClosedUnderIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := receive(t, "the end of the loop", done)
-	if messages.CodeOf(err) != messages.CodeUnavailable || !errors.Is(err, nats.ErrConnectionClosed) {
+	if messages.CodeOf(err) != messages.CodeUnavailable || !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrConnectionDraining) {
 		t.Errorf("got %v", err)
 	}
 }

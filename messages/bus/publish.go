@@ -72,11 +72,15 @@ func (b *Bus) Reply(_ context.Context, to string, r messages.Reply) error {
 	return nil
 }
 
+// maxInbox bounds the subject of a reply in bytes. It travels twice in one protocol
+// line, and the server closes a connection that sends a line above 4 KiB.
+const maxInbox = 512
+
 // publishable reports whether a reply may be sent to s. It comes from a message
-// header, and a wildcard or an empty token would make the server close the
-// connection of everybody in this process.
+// header, and what the server takes for a protocol error would cost everything else
+// on this connection.
 func publishable(s string) bool {
-	if s == "" || strings.ContainsAny(s, " \t\r\n*>") {
+	if s == "" || len(s) > maxInbox || strings.ContainsAny(s, " \t\r\n\f\x00*>") {
 		return false
 	}
 	for token := range strings.SplitSeq(s, ".") {

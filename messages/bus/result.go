@@ -36,9 +36,10 @@ const (
 // Done acks the message: it is never delivered again, unless the ack is lost.
 func Done() Result { return Result{verdict: verdictDone} }
 
-// Retry asks for the message again, to any worker, after a delay; 0 lets the loop
-// choose it by attempt, 250 ms doubling up to 30 s. err is why, for the log and, when
-// the attempts are used up, for the failed stream.
+// Retry asks for the message again, by any worker, after a delay; 0 lets the loop
+// choose it by attempt, 250 ms doubling up to 30 s. Each one uses up an attempt, so a
+// short delay of one's own is for what can only happen a few times. err is why, for
+// the log and, when the attempts are used up, for the failed stream.
 func Retry(after time.Duration, err error) Result {
 	return Result{verdict: verdictRetry, after: after, err: err}
 }

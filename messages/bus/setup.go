@@ -89,7 +89,7 @@ func streamDifferences(have, want jetstream.StreamConfig) []error {
 	return differences("stream "+want.Name, edit,
 		"NATS cannot change it on an existing stream: save what is in it (nats stream backup), delete it, start again",
 		[]setting{
-			{"subjects", have.Subjects, want.Subjects, "--subjects=" + strings.Join(want.Subjects, ","), ""},
+			{"subjects", have.Subjects, want.Subjects, "--subjects='" + strings.Join(want.Subjects, ",") + "'", ""},
 			{"retention", have.Retention, want.Retention, "", ""},
 			{"storage", have.Storage, want.Storage, "", ""},
 			{"discard", have.Discard, want.Discard, "--discard=new", ""},
@@ -123,7 +123,7 @@ func consumerDifferences(stream string, have, want jetstream.ConsumerConfig) []e
 			{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy, "", ""},
 			{"ack_policy", have.AckPolicy, want.AckPolicy, "", ""},
 			{"replay_policy", have.ReplayPolicy, want.ReplayPolicy, "", ""},
-			{"filter_subject", filters(have), filters(want), "--filter=" + want.FilterSubject, ""},
+			{"filter_subject", filters(have), filters(want), "--filter='" + want.FilterSubject + "'", ""},
 			{"ack_wait", have.AckWait, want.AckWait, "--wait=" + want.AckWait.String(), "AnswerWithin"},
 			{"backoff", have.BackOff, want.BackOff, "--backoff=none", ""},
 			{"max_deliver", have.MaxDeliver, want.MaxDeliver, fmt.Sprintf("--max-deliver=%d", want.MaxDeliver), ""},

@@ -74,7 +74,7 @@ func TestSetupRefusesAStreamThatDiffers(t *testing.T) {
 		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 },
 			[]string{"max_msgs_per_subject", `has "9"`, "--max-msgs-per-subject=-1"}},
 		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.Subjects = []string{"offhook.events.*", "x"} },
-			[]string{"subjects", `has "[offhook.events.* x]"`, "--subjects=offhook.events.*"}},
+			[]string{"subjects", `has "[offhook.events.* x]"`, "--subjects='offhook.events.*'"}},
 		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
 			[]string{"allow_msg_ttl", `has "true"`, "nats stream backup"}},
 		{messages.StreamJobs, func(c *jetstream.StreamConfig) { c.DenyPurge = true },
@@ -171,7 +171,7 @@ func TestSetupRefusesAConsumerThatDiffers(t *testing.T) {
 		{func(c *jetstream.ConsumerConfig) { c.MaxRequestExpires = 0 },
 			[]string{"max_expires", `has "0s"`, `needs "500ms"`, "--max-pull-expire=500ms"}},
 		{func(c *jetstream.ConsumerConfig) { c.FilterSubject = messages.EventSubject("c") },
-			[]string{"filter_subject", `needs "offhook.events.*"`, "--filter=offhook.events.*"}},
+			[]string{"filter_subject", `needs "offhook.events.*"`, "--filter='offhook.events.*'"}},
 		{func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true },
 			[]string{"headers_only", `has "true"`, "--no-headers-only"}},
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // patience is how long a redis-server may take to start or to stop.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Server is a redis-server with a directory of its own, listening on a unix socket
 // in it. It is not safe for concurrent use, except URL.

@@ -26,43 +26,82 @@ func (s *Step) Targets() []string {
 	return slices.Compact(targets)
 }
 
-// checkGraph reports steps that no call reaches, ways that never listen and never
-// end, and answers that are said before they can have been given.
-func (c *compiler) checkGraph() {
-	leads := make(map[string][]string, len(c.program.Steps))
-	for name, s := range c.program.Steps {
-		leads[name] = slices.DeleteFunc(s.Targets(), func(t string) bool { return t == TargetHangup })
-	}
-	c.checkReached(leads)
-	if looping := c.checkLoops(); !looping {
-		c.checkEnds(leads)
-	}
-	c.checkSaved(leads)
-	c.checkOptOut(leads)
+// graph is where each step can lead, steps being numbered as in the file. Ends of
+// the call are not in it.
+type graph struct {
+	number map[string]int
+	leads  [][]int
 }
 
-// reach is every step that can be come to from some, these included.
-func reach(leads map[string][]string, from ...string) map[string]bool {
-	seen := map[string]bool{}
-	for len(from) > 0 {
-		name := from[len(from)-1]
-		from = from[:len(from)-1]
-		if !seen[name] {
-			seen[name] = true
-			from = append(from, leads[name]...)
+func newGraph(p *Program) graph {
+	g := graph{number: make(map[string]int, len(p.Order)), leads: make([][]int, len(p.Order))}
+	for i, name := range p.Order {
+		g.number[name] = i
+	}
+	for i, name := range p.Order {
+		g.leads[i] = g.numbers(p.Steps[name].Targets())
+	}
+	return g
+}
+
+// numbers are those of the targets that are steps.
+func (g graph) numbers(targets []string) []int {
+	var numbers []int
+	for _, t := range targets {
+		if n, ok := g.number[t]; ok {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
+}
+
+// turned is the graph with every way the other way round.
+func (g graph) turned() graph {
+	back := graph{number: g.number, leads: make([][]int, len(g.leads))}
+	for from, targets := range g.leads {
+		for _, to := range targets {
+			back.leads[to] = append(back.leads[to], from)
+		}
+	}
+	return back
+}
+
+// reach tells of every step whether it can be come to from some, these included.
+func (g graph) reach(from []int) []bool {
+	seen := make([]bool, len(g.leads))
+	next := slices.Clone(from)
+	for len(next) > 0 {
+		n := next[len(next)-1]
+		next = next[:len(next)-1]
+		if !seen[n] {
+			seen[n] = true
+			next = append(next, g.leads[n]...)
 		}
 	}
 	return seen
 }
 
-func (c *compiler) checkReached(leads map[string][]string) {
-	start := c.spec.start
-	if start.answered.value == "" && start.incoming.value == "" {
+// checkGraph reports steps that no call reaches, ways that never listen or never
+// end, answers that are said before they can have been given, and opt-outs that
+// are none.
+func (c *compiler) checkGraph() {
+	g := newGraph(c.program)
+	c.checkReached(g)
+	if looping := c.checkLoops(); !looping {
+		c.checkEnds(g)
+	}
+	c.checkSaved(g)
+	c.checkOptOut(g)
+}
+
+func (c *compiler) checkReached(g graph) {
+	entries := []string{c.spec.start.answered.value, c.spec.start.incoming.value}
+	if entries[0] == "" && entries[1] == "" {
 		return // reported; every step would be
 	}
-	seen := reach(leads, start.answered.value, start.incoming.value)
-	for _, s := range c.spec.steps {
-		if !seen[s.name.value] {
+	seen := g.reach(g.numbers(entries))
+	for i, s := range c.spec.steps {
+		if !seen[i] {
 			c.errorf(s.name.at, "lead to it, or take it out", "step %s is never reached from start", s.name.value)
 		}
 	}
@@ -102,23 +141,18 @@ func circleText(circle []string, first string) string {
 
 // checkEnds reports steps from which no way leads to the end of the call. Ways that
 // are themselves in error count as ends: they have been reported.
-func (c *compiler) checkEnds(leads map[string][]string) {
-	back := make(map[string][]string, len(leads))
-	var ends []string
-	for _, s := range c.spec.steps {
-		name := s.name.value
-		for _, t := range leads[name] {
-			back[t] = append(back[t], name)
-		}
+func (c *compiler) checkEnds(g graph) {
+	var ends []int
+	for i, name := range c.program.Order {
 		if c.program.Steps[name].canEnd() {
-			ends = append(ends, name)
+			ends = append(ends, i)
 		}
 	}
-	ending := reach(back, ends...)
+	ending := g.turned().reach(ends)
 	var stuck []string
-	for _, s := range c.spec.steps {
-		if !ending[s.name.value] {
-			stuck = append(stuck, s.name.value)
+	for i, name := range c.program.Order {
+		if !ending[i] {
+			stuck = append(stuck, name)
 		}
 	}
 	if len(stuck) > 0 {
@@ -148,16 +182,16 @@ func (s *Step) canEnd() bool {
 
 // checkOptOut reports calls that end as opted out though nobody was put on the
 // list: that person would be called again.
-func (c *compiler) checkOptOut(leads map[string][]string) {
-	var lists []string
-	for name, s := range c.program.Steps {
-		if s.OptOut {
-			lists = append(lists, name)
+func (c *compiler) checkOptOut(g graph) {
+	var lists []int
+	for i, s := range c.spec.steps {
+		if s.optOut.value {
+			lists = append(lists, i)
 		}
 	}
-	listed := reach(leads, lists...)
-	for _, s := range c.spec.steps {
-		if s.hangup.value == optedOut && !listed[s.name.value] {
+	listed := g.reach(lists)
+	for i, s := range c.spec.steps {
+		if s.hangup.value == optedOut && !listed[i] {
 			c.errorf(s.hangup.at, "add opt_out: true", "step %s ends in %s, but nothing puts the person on the opt-out list", s.name.value, optedOut)
 		}
 	}
@@ -166,23 +200,24 @@ func (c *compiler) checkOptOut(leads map[string][]string) {
 const optedOut = string(messages.DispositionOptedOut)
 
 // checkSaved reports answers that no way to the text can have saved.
-func (c *compiler) checkSaved(leads map[string][]string) {
-	savers := map[string][]string{} // the steps after those that save an answer
-	for name, s := range c.program.Steps {
-		if s.Question != nil && s.Question.Save != "" {
-			savers[s.Question.Save] = append(savers[s.Question.Save], leads[name]...)
+func (c *compiler) checkSaved(g graph) {
+	saved := map[string][]int{} // the steps that follow those that save an answer
+	for i, s := range c.spec.steps {
+		if name := s.save.value; name != "" {
+			saved[name] = append(saved[name], g.leads[i]...)
 		}
 	}
-	after := map[string]map[string]bool{}
+	after := map[string][]bool{}
 	for _, u := range c.uses {
 		answer, ok := strings.CutPrefix(u.name, "answers.")
-		if _, saved := savers[answer]; !ok || !saved || u.step == "" {
+		follow, known := saved[answer]
+		if !ok || !known || u.step == "" {
 			continue
 		}
 		if after[answer] == nil {
-			after[answer] = reach(leads, savers[answer]...)
+			after[answer] = g.reach(follow)
 		}
-		if !after[answer][u.step] {
+		if !after[answer][g.number[u.step]] {
 			c.errorf(u.at, "", "${%s} is always empty here: no step that saves it comes before step %s", u.name, u.step)
 		}
 	}

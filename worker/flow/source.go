@@ -28,27 +28,22 @@ type source struct {
 	lines [][]rune // without their line breaks
 }
 
-// place is where the nth "${" (from 0) after a position stands: variables are
-// reported where they are, not where their text begins. Where a text is written in
-// a way that hides it, the position itself.
-func (s *source) place(from position, nth int) position {
+// find is where the next "${" from a position on stands: variables are reported
+// where they are, not where their text begins.
+func (s *source) find(from position) (p position, ok bool) {
 	for line := from.line; line <= len(s.lines); line++ {
 		runes := s.lines[line-1]
-		start := 0
+		i := 0
 		if line == from.line {
-			start = min(from.column-1, len(runes))
+			i = from.column - 1
 		}
-		for i := start; i+1 < len(runes); i++ {
-			if runes[i] != '$' || runes[i+1] != '{' {
-				continue
+		for ; i+1 < len(runes); i++ {
+			if runes[i] == '$' && runes[i+1] == '{' {
+				return position{line, i + 1}, true
 			}
-			if nth == 0 {
-				return position{line, i + 1}
-			}
-			nth--
 		}
 	}
-	return from
+	return position{}, false
 }
 
 // commentFollows reports whether what stands at a position is a comment.

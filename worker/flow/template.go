@@ -31,12 +31,19 @@ func (c *compiler) template(step string, s written[string], escape escape) Text 
 			t.parts = append(t.parts, part{words: w})
 		}
 	}
-	rest := s.value
-	for nth := 0; ; nth++ {
+	// Where a text is written in a way that hides a ${, such as an escape, it is
+	// reported where the text begins.
+	place, search, rest := s.at, s.at, s.value
+	for {
 		before, after, found := strings.Cut(rest, "${")
 		if !found {
 			words(rest)
 			return t
+		}
+		if found, ok := c.src.find(search); ok {
+			place, search = found, position{found.line, found.column + 2}
+		} else {
+			place, search = s.at, position{len(c.src.lines) + 1, 1}
 		}
 		if literal, ok := strings.CutSuffix(before, "$"); ok {
 			words(literal + "${")
@@ -44,7 +51,6 @@ func (c *compiler) template(step string, s written[string], escape escape) Text 
 			continue
 		}
 		words(before)
-		place := c.src.place(s.at, nth)
 		name, next, closed := strings.Cut(after, "}")
 		if !closed {
 			c.errorf(place, "write $${ for a ${ that is to be said", "this ${ is never closed")

@@ -56,7 +56,8 @@ func Main(ctx context.Context, env Environment) int {
 	if err == nil {
 		return 0
 	}
-	if !a.ran { // cobra's own complaints are about the command line
+	var known *messages.Error
+	if !a.ran && !errors.As(err, &known) { // cobra's own complaints are about the command line
 		err = &messages.Error{Code: messages.CodeUsage, Message: err.Error(), Err: err}
 	}
 	a.complain(err)
@@ -106,6 +107,7 @@ cannot be reached, 4 not found, 5 TeleSign refused, 70 a defect.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return a.catalogue.FlagError(c.Flags(), err) })
 	root.AddCommand(
 		a.demoCommand(), a.devCommand(),
 		a.ingressCommand(), a.workerCommand(), a.apiCommand(),

@@ -269,7 +269,7 @@ func (c *call) post(e telesign.Event) (telesign.Action, verdict) {
 func (c *call) judge(e telesign.Event, body []byte) (telesign.Action, error) {
 	action, err := telesign.ParseAction(body)
 	if e.Name == telesign.CallCompleted { // whatever it is, TeleSign ignores it
-		return action, nil //nolint:nilerr // see above
+		return action, nil
 	}
 	if len(body) > maxAnswer {
 		return nil, fmt.Errorf("is longer than %d bytes", maxAnswer)

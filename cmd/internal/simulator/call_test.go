@@ -75,13 +75,16 @@ func TestWholeDialogue(t *testing.T) {
 	// second each come 4, 2 and #.
 	want := []any{
 		map[string]any{"event": "dial_completed", "reference_id": "REF", "external_id": "x-1", "data": map[string]any{
-			"to": "15555551212", "from": "15554441313", "status": "answered"}},
+			"to": "15555551212", "from": "15554441313", "status": "answered",
+		}},
 		map[string]any{"event": "play_completed", "reference_id": "REF", "external_id": "x-1", "data": map[string]any{
-			"to": "15555551212", "from": "15554441313", "status": "play_successful", "collected_digits": "42"}},
+			"to": "15555551212", "from": "15554441313", "status": "play_successful", "collected_digits": "42",
+		}},
 		map[string]any{"event": "call_completed", "reference_id": "REF", "external_id": "x-1", "data": map[string]any{
 			"to": "15555551212", "from": "15554441313", "status": "hangup", "direction": "outbound",
 			"duration": 9.0, "created_on_utc": "2000-01-01T00:00:00.000", "answered_on_utc": "2000-01-01T00:00:04.000",
-			"ended_on_utc": "2000-01-01T00:00:09.750", "audio_recording_file_name": nil}},
+			"ended_on_utc": "2000-01-01T00:00:09.750", "audio_recording_file_name": nil,
+		}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -122,55 +125,83 @@ func TestHowCallsEnd(t *testing.T) {
 		took    time.Duration // 0: not checked
 	}{
 		{name: "answered, hung up", answer: answers(), events: "dial_completed answered; call_completed hangup", end: EndHangup, took: 2 * second},
-		{name: "prompt after prompt", answer: answers(speak, collect), person: fixed{react: Reaction{Presses: at("1", 6)}},
-			events: "dial_completed answered; speak_completed speak_successful; play_completed play_successful 1; call_completed hangup", end: EndHangup, took: 13 * second},
-		{name: "every other action", answer: answers(several, dtmf, speak),
+		{
+			name: "prompt after prompt", answer: answers(speak, collect), person: fixed{react: Reaction{Presses: at("1", 6)}},
+			events: "dial_completed answered; speak_completed speak_successful; play_completed play_successful 1; call_completed hangup", end: EndHangup, took: 13 * second,
+		},
+		{
+			name: "every other action", answer: answers(several, dtmf, speak),
 			events: "dial_completed answered; play_completed play_successful; send_dtmf_completed send_dtmf_successful; speak_completed speak_successful; call_completed hangup",
-			end:    EndHangup, took: 2*second + 10*second + 1250*time.Millisecond + 2*second},
-		{name: "other names for what is not documented", answer: answers(several, dtmf),
+			end:    EndHangup, took: 2*second + 10*second + 1250*time.Millisecond + 2*second,
+		},
+		{
+			name: "other names for what is not documented", answer: answers(several, dtmf),
 			cfg: func(c *Config) {
 				c.Assume.PlayMultipleCompleted, c.Assume.SendDTMFCompleted = "play_multiple_completed", "dtmf_completed"
 			},
-			events: "dial_completed answered; play_multiple_completed play_successful; dtmf_completed send_dtmf_successful; call_completed hangup", end: EndHangup},
-		{name: "answer as an array, call_completed with nothing", answer: answers("["+hangup+"]", ""),
-			events: "dial_completed answered; call_completed hangup", end: EndHangup},
-		{name: "call_completed with nonsense", answer: answers(hangup, "Unknown Code Path"),
-			events: "dial_completed answered; call_completed hangup", end: EndHangup},
+			events: "dial_completed answered; play_multiple_completed play_successful; dtmf_completed send_dtmf_successful; call_completed hangup", end: EndHangup,
+		},
+		{
+			name: "answer as an array, call_completed with nothing", answer: answers("["+hangup+"]", ""),
+			events: "dial_completed answered; call_completed hangup", end: EndHangup,
+		},
+		{
+			name: "call_completed with nonsense", answer: answers(hangup, "Unknown Code Path"),
+			events: "dial_completed answered; call_completed hangup", end: EndHangup,
+		},
 
 		{name: "busy", person: fixed{outcome: Busy}, answer: answers(), events: "dial_completed busy; call_completed busy", end: "busy", took: 2 * second},
 		{name: "a word of one's own", person: fixed{outcome: "rejected"}, answer: answers(), events: "dial_completed rejected; call_completed rejected", end: "rejected"},
 		{name: "no answer, and no action either", person: fixed{outcome: NoAnswer}, answer: answers("{}"), events: "dial_completed no_answer; call_completed no_answer", end: "no_answer"},
-		{name: "speaking to nobody", person: fixed{outcome: Failed}, answer: answers(speak), events: "dial_completed failed; call_completed unsupported_call_state",
-			end: EndInvalid, invalid: "speak needs somebody on the line"},
+		{
+			name: "speaking to nobody", person: fixed{outcome: Failed}, answer: answers(speak), events: "dial_completed failed; call_completed unsupported_call_state",
+			end: EndInvalid, invalid: "speak needs somebody on the line",
+		},
 
 		{name: "incoming", begin: incoming, answer: answers(speak), events: "incoming_call; speak_completed speak_successful; call_completed hangup", end: EndHangup, took: 2 * second},
 		{name: "incoming, rejected", begin: incoming, answer: answers(), events: "incoming_call; call_completed hangup", end: EndHangup},
 		{name: "incoming, nothing", begin: incoming, answer: answers("{}"), events: "incoming_call; call_completed unsupported_call_state", end: EndInvalid, invalid: "no action"},
-		{name: "incoming, bridged with the caller's number", begin: incoming, answer: answers(bridge, speak),
+		{
+			name: "incoming, bridged with the caller's number", begin: incoming, answer: answers(bridge, speak),
 			cfg:    func(c *Config) { c.CallerIDs = []string{"15555551212"} },
-			events: "incoming_call; call_leg_completed hangup; speak_completed speak_successful; call_completed hangup", end: EndHangup, took: 22 * second},
-		{name: "bridged with a number of somebody else's", begin: incoming, answer: answers(stealBridge),
+			events: "incoming_call; call_leg_completed hangup; speak_completed speak_successful; call_completed hangup", end: EndHangup, took: 22 * second,
+		},
+		{
+			name: "bridged with a number of somebody else's", begin: incoming, answer: answers(stealBridge),
 			cfg:    func(c *Config) { c.CallerIDs = []string{"15555551212"} },
-			events: "incoming_call; call_completed unsupported_call_state", end: EndInvalid, invalid: "caller_id_number_not_owned"},
-		{name: "bridged to a blocked number", answer: answers(speak, bridge),
+			events: "incoming_call; call_completed unsupported_call_state", end: EndInvalid, invalid: "caller_id_number_not_owned",
+		},
+		{
+			name: "bridged to a blocked number", answer: answers(speak, bridge),
 			cfg:    func(c *Config) { c.Blocked = []Block{{"15550001111", telesign.ToNumberBlockedByCountry}} },
-			events: "dial_completed answered; speak_completed speak_successful; call_leg_completed to_number_blocked_by_country; call_completed hangup", end: EndHangup},
-		{name: "bridged after a prompt, strictly", answer: answers(speak, bridge), cfg: func(c *Config) { c.AnswerTable = telesign.Strict },
-			events: "dial_completed answered; speak_completed speak_successful; call_completed unsupported_call_state", end: EndInvalid, invalid: "dial cannot answer speak_completed by the strict table"},
+			events: "dial_completed answered; speak_completed speak_successful; call_leg_completed to_number_blocked_by_country; call_completed hangup", end: EndHangup,
+		},
+		{
+			name: "bridged after a prompt, strictly", answer: answers(speak, bridge), cfg: func(c *Config) { c.AnswerTable = telesign.Strict },
+			events: "dial_completed answered; speak_completed speak_successful; call_completed unsupported_call_state", end: EndInvalid, invalid: "dial cannot answer speak_completed by the strict table",
+		},
 		{name: "hung up while bridged", person: hangsUp, answer: answers(bridge), events: "dial_completed answered; call_completed hangup", end: EndPerson, took: 3 * second},
 
 		{name: "hung up mid-prompt", person: hangsUp, answer: answers(collect), events: "dial_completed answered; call_completed hangup", end: EndPerson, took: 3 * second},
-		{name: "hung up mid-prompt, prompt completed", person: hangsUp, answer: answers(collect, collect), cfg: func(c *Config) { c.Assume.CompletePrompt = true },
-			events: "dial_completed answered; play_completed play_successful 1; call_completed hangup", end: EndPerson, took: 3 * second},
-		{name: "hung up mid-prompt, completion not understood", person: hangsUp, answer: answers(collect, "?"), cfg: func(c *Config) { c.Assume.CompletePrompt = true },
-			events: "dial_completed answered; play_completed play_successful 1; call_completed hangup", end: EndPerson, invalid: "not JSON"},
-		{name: "broken audio", answer: answers(broken, speak), cfg: func(c *Config) { c.BrokenAudio = []string{"https://broken."} },
-			events: "dial_completed answered; play_completed play_failed; speak_completed speak_successful; call_completed hangup", end: EndHangup, took: 4500 * time.Millisecond},
-		{name: "longest call", answer: answers(speak, speak, speak), person: fixed{},
+		{
+			name: "hung up mid-prompt, prompt completed", person: hangsUp, answer: answers(collect, collect), cfg: func(c *Config) { c.Assume.CompletePrompt = true },
+			events: "dial_completed answered; play_completed play_successful 1; call_completed hangup", end: EndPerson, took: 3 * second,
+		},
+		{
+			name: "hung up mid-prompt, completion not understood", person: hangsUp, answer: answers(collect, "?"), cfg: func(c *Config) { c.Assume.CompletePrompt = true },
+			events: "dial_completed answered; play_completed play_successful 1; call_completed hangup", end: EndPerson, invalid: "not JSON",
+		},
+		{
+			name: "broken audio", answer: answers(broken, speak), cfg: func(c *Config) { c.BrokenAudio = []string{"https://broken."} },
+			events: "dial_completed answered; play_completed play_failed; speak_completed speak_successful; call_completed hangup", end: EndHangup, took: 4500 * time.Millisecond,
+		},
+		{
+			name: "longest call", answer: answers(speak, speak, speak), person: fixed{},
 			begin: func(_ *testing.T, s *Simulator) {
 				post(s, `{"method":"dial","params":{"to":"15555551212","caller_id_number":"15554441313","max_call_duration":"3"}}`)
 			},
-			events: "dial_completed answered; speak_completed speak_successful; call_completed hangup", end: EndMaxDuration, took: 5 * second},
+			events: "dial_completed answered; speak_completed speak_successful; call_completed hangup", end: EndMaxDuration, took: 5 * second,
+		},
 
 		{name: "not JSON", answer: answers("<Response/>"), events: "dial_completed answered; call_completed unsupported_call_state", end: EndInvalid, invalid: "not JSON"},
 		{name: "unknown method", answer: answers(`{"method":"sing"}`), events: "dial_completed answered; call_completed unsupported_call_state", end: EndInvalid, invalid: "sing"},
@@ -181,12 +212,18 @@ func TestHowCallsEnd(t *testing.T) {
 		{name: "send_dtmf to a caller", begin: incoming, answer: answers(dtmf), events: "incoming_call; call_completed unsupported_call_state", end: EndInvalid, invalid: "send_dtmf cannot answer incoming_call"},
 
 		{name: "no answer in the window", answer: never, events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "window", took: 2*second + 5*second},
-		{name: "503", answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "full", http.StatusServiceUnavailable) }),
-			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_503"},
-		{name: "204 is not 200", answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
-			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_204"},
-		{name: "a redirect is not followed", answer: http.RedirectHandler("http://elsewhere.test/", http.StatusTemporaryRedirect),
-			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_307"},
+		{
+			name: "503", answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "full", http.StatusServiceUnavailable) }),
+			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_503",
+		},
+		{
+			name: "204 is not 200", answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
+			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_204",
+		},
+		{
+			name: "a redirect is not followed", answer: http.RedirectHandler("http://elsewhere.test/", http.StatusTemporaryRedirect),
+			events: "dial_completed answered; call_completed hangup", end: EndMissed, missed: "http_307",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -35,13 +35,20 @@
 //	event after play_multiple, after send_dtmf   Assumptions.…Completed     play_completed, send_dtmf_completed
 //	status word of a prompt whose audio failed   Assumptions.PlayFailed     play_failed
 //
-// Inferred without a setting: refusals are checked in the order credentials, rate,
-// body, then to and caller id missing, malformed, not owned, then blocked numbers
-// (HTTP 200); what is malformed in a way TeleSign has no word for gets 400 and a
-// sentence in "error"; a dial answers with one leg event, call_leg_completed when
-// the leg is over; keys pressed while no digits are collected are lost; an answer
-// that TeleSign would refuse ends the call with unsupported_call_state; a call
-// that was not answered can only be hung up, or answered with no action at all.
+// Inferred without a setting:
+//
+//   - refusals are checked in the order credentials, rate, body, to and caller id
+//     missing, malformed, not owned, blocked (HTTP 200); what is malformed in a way
+//     TeleSign has no word for gets 400 and a sentence in "error";
+//   - audio is never fetched, and speech takes as long as its text is;
+//   - keys pressed while no digits are collected are lost;
+//   - a dial that answers an event posts one event, call_leg_completed, when the leg
+//     is over, with the data of call_completed;
+//   - an answer that TeleSign would refuse ends the call, with the status
+//     unsupported_call_state in call_completed; so does no action at all while
+//     somebody waits to hear something;
+//   - a dial that nobody answered can only be hung up, or be answered with no action;
+//   - max_call_duration counts from pickup.
 //
 // # Time
 //

@@ -37,25 +37,25 @@ func (l *latencies) quantile(q float64) time.Duration {
 	}
 	rank := max(1, uint64(math.Ceil(q*float64(l.n)-1e-9))) // 0.999*1000 is not 999 to a float
 	var seen uint64
-	for i, n := range l.counts {
-		seen += n
+	for i := range uint64(latencyBuckets) {
+		seen += l.counts[i]
 		if seen >= rank {
-			return min(l.max, time.Duration(bucketTop(i))*time.Microsecond)
+			return min(l.max, time.Duration(bucketTop(i))*time.Microsecond) //nolint:gosec // at most 2^40
 		}
 	}
 	return l.max
 }
 
-func bucketOf(v uint64) int {
-	shift := max(0, bits.Len64(v)-latencyBits-1)
-	return min(latencyBuckets-1, shift<<latencyBits+int(v>>shift))
+func bucketOf(v uint64) uint64 {
+	shift := uint64(max(0, bits.Len64(v)-latencyBits-1)) //nolint:gosec // at most 57
+	return min(latencyBuckets-1, shift<<latencyBits+v>>shift)
 }
 
 // bucketTop is the largest value of a bucket.
-func bucketTop(i int) uint64 {
+func bucketTop(i uint64) uint64 {
 	if i < 2<<latencyBits {
-		return uint64(i)
+		return i
 	}
 	shift := i>>latencyBits - 1
-	return uint64(i-shift<<latencyBits+1)<<shift - 1
+	return (i-shift<<latencyBits+1)<<shift - 1
 }

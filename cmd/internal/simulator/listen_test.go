@@ -37,50 +37,90 @@ var digitCases = []struct {
 	{name: "nothing asked", react: Reaction{Presses: at("1", 1)}, digits: "", took: 4 * second},
 	{name: "silence", collect: &telesign.CollectDigits{Max: 1, Timeout: 10 * second}, took: 14 * second},
 	{name: "silence, timer not named", collect: &telesign.CollectDigits{Max: 1}, took: 9 * second},
-	{name: "one key after the prompt", collect: &telesign.CollectDigits{Max: 1},
-		react: Reaction{Presses: at("7", 6)}, digits: "7", took: 6 * second},
-	{name: "the first key just in time", collect: &telesign.CollectDigits{Max: 1, Timeout: 2 * second},
-		react: Reaction{Presses: at("7", 5.999)}, digits: "7", took: 5999 * time.Millisecond},
-	{name: "the first key at the last moment is too late", collect: &telesign.CollectDigits{Max: 1, Timeout: 2 * second},
-		react: Reaction{Presses: at("7", 6)}, digits: "", took: 6 * second},
-	{name: "an early key stops the prompt", collect: &telesign.CollectDigits{Max: 1},
-		react: Reaction{Presses: at("7", 1)}, digits: "7", took: 1 * second},
-	{name: "an early key does not stop the prompt", collect: &telesign.CollectDigits{Max: 1},
+	{
+		name: "one key after the prompt", collect: &telesign.CollectDigits{Max: 1},
+		react: Reaction{Presses: at("7", 6)}, digits: "7", took: 6 * second,
+	},
+	{
+		name: "the first key just in time", collect: &telesign.CollectDigits{Max: 1, Timeout: 2 * second},
+		react: Reaction{Presses: at("7", 5.999)}, digits: "7", took: 5999 * time.Millisecond,
+	},
+	{
+		name: "the first key at the last moment is too late", collect: &telesign.CollectDigits{Max: 1, Timeout: 2 * second},
+		react: Reaction{Presses: at("7", 6)}, digits: "", took: 6 * second,
+	},
+	{
+		name: "an early key stops the prompt", collect: &telesign.CollectDigits{Max: 1},
+		react: Reaction{Presses: at("7", 1)}, digits: "7", took: 1 * second,
+	},
+	{
+		name: "an early key does not stop the prompt", collect: &telesign.CollectDigits{Max: 1},
 		assume: func(a *Assumptions) { a.BargeIn = false },
-		react:  Reaction{Presses: at("7", 1)}, digits: "7", took: 4 * second},
-	{name: "max ends the entry, later keys are lost", collect: &telesign.CollectDigits{Max: 2},
-		react: Reaction{Presses: at("0", 5, "0", 6, "7", 7)}, digits: "00", took: 6 * second},
-	{name: "the timer between keys ends the entry", collect: &telesign.CollectDigits{Max: 5, InterDigitTimeout: 2 * second},
-		react: Reaction{Presses: at("1", 5, "2", 6.5, "3", 8.5)}, digits: "12", took: 8500 * time.Millisecond},
-	{name: "timer between keys, not named", collect: &telesign.CollectDigits{Max: 5},
-		react: Reaction{Presses: at("1", 5)}, digits: "1", took: 8 * second},
-	{name: "after an early key that stops the prompt the timer runs from the key", collect: &telesign.CollectDigits{Max: 5},
-		react: Reaction{Presses: at("1", 1)}, digits: "1", took: 4 * second},
-	{name: "after an early key that does not, from the prompt's end", collect: &telesign.CollectDigits{Max: 5},
+		react:  Reaction{Presses: at("7", 1)}, digits: "7", took: 4 * second,
+	},
+	{
+		name: "max ends the entry, later keys are lost", collect: &telesign.CollectDigits{Max: 2},
+		react: Reaction{Presses: at("0", 5, "0", 6, "7", 7)}, digits: "00", took: 6 * second,
+	},
+	{
+		name: "the timer between keys ends the entry", collect: &telesign.CollectDigits{Max: 5, InterDigitTimeout: 2 * second},
+		react: Reaction{Presses: at("1", 5, "2", 6.5, "3", 8.5)}, digits: "12", took: 8500 * time.Millisecond,
+	},
+	{
+		name: "timer between keys, not named", collect: &telesign.CollectDigits{Max: 5},
+		react: Reaction{Presses: at("1", 5)}, digits: "1", took: 8 * second,
+	},
+	{
+		name: "after an early key that stops the prompt the timer runs from the key", collect: &telesign.CollectDigits{Max: 5},
+		react: Reaction{Presses: at("1", 1)}, digits: "1", took: 4 * second,
+	},
+	{
+		name: "after an early key that does not, from the prompt's end", collect: &telesign.CollectDigits{Max: 5},
 		assume: func(a *Assumptions) { a.BargeIn = false },
-		react:  Reaction{Presses: at("1", 1)}, digits: "1", took: 7 * second},
-	{name: "terminator", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
-		react: Reaction{Presses: at("1", 5, "2", 6, "#", 7, "3", 8)}, digits: "12", took: 7 * second},
-	{name: "one of two terminators", collect: &telesign.CollectDigits{Max: 5, Terminators: "*#"},
-		react: Reaction{Presses: at("1", 5, "*", 6)}, digits: "1", took: 6 * second},
-	{name: "terminator kept", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
+		react:  Reaction{Presses: at("1", 1)}, digits: "1", took: 7 * second,
+	},
+	{
+		name: "terminator", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
+		react: Reaction{Presses: at("1", 5, "2", 6, "#", 7, "3", 8)}, digits: "12", took: 7 * second,
+	},
+	{
+		name: "one of two terminators", collect: &telesign.CollectDigits{Max: 5, Terminators: "*#"},
+		react: Reaction{Presses: at("1", 5, "*", 6)}, digits: "1", took: 6 * second,
+	},
+	{
+		name: "terminator kept", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
 		assume: func(a *Assumptions) { a.KeepTerminator = true },
-		react:  Reaction{Presses: at("1", 5, "#", 6)}, digits: "1#", took: 6 * second},
-	{name: "terminator alone", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
-		react: Reaction{Presses: at("#", 5)}, digits: "", took: 5 * second},
-	{name: "early terminator, prompt plays on", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
+		react:  Reaction{Presses: at("1", 5, "#", 6)}, digits: "1#", took: 6 * second,
+	},
+	{
+		name: "terminator alone", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
+		react: Reaction{Presses: at("#", 5)}, digits: "", took: 5 * second,
+	},
+	{
+		name: "early terminator, prompt plays on", collect: &telesign.CollectDigits{Max: 5, Terminators: "#"},
 		assume: func(a *Assumptions) { a.BargeIn = false },
-		react:  Reaction{Presses: at("1", 1, "#", 2)}, digits: "1", took: 4 * second},
-	{name: "a # that ends nothing is a key", collect: &telesign.CollectDigits{Max: 2},
-		react: Reaction{Presses: at("#", 5, "5", 6)}, digits: "#5", took: 6 * second},
-	{name: "keys out of order", collect: &telesign.CollectDigits{Max: 2},
-		react: Reaction{Presses: at("2", 6, "1", 5)}, digits: "12", took: 6 * second},
-	{name: "hung up mid-prompt", collect: &telesign.CollectDigits{Max: 1},
-		react: Reaction{HangsUp: true, HangUpAt: 2 * second}, took: 2 * second, hungUp: true},
-	{name: "hung up mid-entry", collect: &telesign.CollectDigits{Max: 3},
-		react: Reaction{Presses: at("1", 5, "2", 6, "3", 6.5), HangsUp: true, HangUpAt: 6250 * time.Millisecond}, digits: "12", took: 6250 * time.Millisecond, hungUp: true},
-	{name: "hung up after the entry does not happen", collect: &telesign.CollectDigits{Max: 1},
-		react: Reaction{Presses: at("1", 5), HangsUp: true, HangUpAt: 6 * second}, digits: "1", took: 5 * second},
+		react:  Reaction{Presses: at("1", 1, "#", 2)}, digits: "1", took: 4 * second,
+	},
+	{
+		name: "a # that ends nothing is a key", collect: &telesign.CollectDigits{Max: 2},
+		react: Reaction{Presses: at("#", 5, "5", 6)}, digits: "#5", took: 6 * second,
+	},
+	{
+		name: "keys out of order", collect: &telesign.CollectDigits{Max: 2},
+		react: Reaction{Presses: at("2", 6, "1", 5)}, digits: "12", took: 6 * second,
+	},
+	{
+		name: "hung up mid-prompt", collect: &telesign.CollectDigits{Max: 1},
+		react: Reaction{HangsUp: true, HangUpAt: 2 * second}, took: 2 * second, hungUp: true,
+	},
+	{
+		name: "hung up mid-entry", collect: &telesign.CollectDigits{Max: 3},
+		react: Reaction{Presses: at("1", 5, "2", 6, "3", 6.5), HangsUp: true, HangUpAt: 6250 * time.Millisecond}, digits: "12", took: 6250 * time.Millisecond, hungUp: true,
+	},
+	{
+		name: "hung up after the entry does not happen", collect: &telesign.CollectDigits{Max: 1},
+		react: Reaction{Presses: at("1", 5), HangsUp: true, HangUpAt: 6 * second}, digits: "1", took: 5 * second,
+	},
 	{name: "hung up in a prompt that collects nothing", react: Reaction{HangsUp: true, HangUpAt: 3 * second}, took: 3 * second, hungUp: true},
 }
 
@@ -119,16 +159,12 @@ func TestDigitsOfACall(t *testing.T) {
 			}
 			var asked, completed time.Time
 			l := live(t, cfg, webhook(func(e telesign.Event) string {
-				switch e.Name {
-				case telesign.DialCompleted:
+				if e.Name == telesign.DialCompleted {
 					asked = time.Now()
 					return string(answer)
-				case telesign.PlayCompleted:
+				}
+				if completed.IsZero() { // play_completed, or call_completed when the person hung up
 					completed = time.Now()
-				case telesign.CallCompleted:
-					if completed.IsZero() {
-						completed = time.Now()
-					}
 				}
 				return hangup
 			}), nil)

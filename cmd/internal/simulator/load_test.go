@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -208,4 +209,42 @@ func TestPostsAreBounded(t *testing.T) {
 			t.Errorf("answers took up to %g ms and waited up to %g ms, want 1000 and 19000", r.Latency.Max, r.ConnectionWait)
 		}
 	})
+}
+
+// Run leaves no connection open: the webhook sees its one closed when Run has
+// returned, long before it would have been idle for too long.
+func TestRunClosesItsConnections(t *testing.T) {
+	t.Parallel()
+	closed := make(chan struct{}, 16)
+	events := httptest.NewUnstartedServer(answers())
+	events.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	events.Start()
+	t.Cleanup(events.Close)
+	cfg := config()
+	cfg.WebhookURL = events.URL
+	cfg.Speed = maxSpeed
+	cfg.People = Scripted(Script{})
+	s := newSimulator(t, cfg)
+	stop := start(t, s)
+	post(s, dialBody)
+	if err := s.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-closed:
+		t.Error("the connection was not kept for the next event")
+	default:
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("a connection is still open 10s after Run returned")
+	}
 }

@@ -144,6 +144,29 @@ func TestRandomEntriesFit(t *testing.T) {
 	}
 }
 
+// A person follows from seed and index, in whatever order calls come.
+func TestSameIndexSamePerson(t *testing.T) {
+	t.Parallel()
+	first, again, other := Random(9, DefaultMix()), Random(9, DefaultMix()), Random(10, DefaultMix())
+	var pickups [100]Pickup
+	for i := range pickups {
+		pickups[i] = first(CallInfo{Index: i}).PickUp()
+	}
+	different := 0
+	for i := len(pickups) - 1; i >= 0; i-- {
+		call := CallInfo{Index: i, To: strconv.Itoa(i)}
+		if got := again(call).PickUp(); got != pickups[i] {
+			t.Errorf("call %d: %+v, then %+v", i, pickups[i], got)
+		}
+		if other(call).PickUp() != pickups[i] {
+			different++
+		}
+	}
+	if different < 90 {
+		t.Errorf("only %d of 100 differ with another seed", different)
+	}
+}
+
 // The same seed gives the same dialogues, though answers take other times and
 // calls overlap otherwise; another seed gives others.
 func TestSameSeedSameDialogues(t *testing.T) {

@@ -126,7 +126,7 @@ func (p *poster) exchange(ctx context.Context, event []byte) (body []byte, statu
 	if err != nil {
 		return nil, 0, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end or given up
+	defer func() { _ = resp.Body.Close() }() // read to its end, or given up
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the answer: %w", err)

@@ -68,7 +68,7 @@ func (m Mix) Validate() error {
 // digits; others (a hold, a goodbye) draw nothing and so shift nothing.
 func Random(seed uint64, m Mix) People {
 	return func(call CallInfo) Person {
-		return &random{mix: m, chance: rand.New(rand.NewPCG(seed, uint64(call.Index)))} //nolint:gosec // repeatable on purpose
+		return &random{mix: m, chance: rand.New(rand.NewPCG(seed, uint64(call.Index)))} //nolint:gosec // an index is not negative
 	}
 }
 

@@ -84,7 +84,7 @@ func (r Report) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) //nolint:errcheck // a Builder never fails
+		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("simulator", "%gx speed, seed %d, %s", r.Speed, r.Seed, seconds(r.Duration))
 	if len(r.Requests) > 0 {
@@ -106,7 +106,7 @@ func (r Report) String() string {
 	if r.ConnectionWait >= 1 {
 		row("  waited", "up to %s for a free connection, not part of the answer time", shown(r.ConnectionWait))
 	}
-	w.Flush() //nolint:errcheck,gosec // a Builder never fails
+	_ = w.Flush() // a Builder never fails
 	for _, p := range []struct {
 		what string
 		list []Example

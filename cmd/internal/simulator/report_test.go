@@ -127,7 +127,7 @@ func TestLatencyQuantiles(t *testing.T) {
 func TestLatencyBucketsAreContiguous(t *testing.T) {
 	t.Parallel()
 	next := uint64(0)
-	for i := range latencyBuckets {
+	for i := range uint64(latencyBuckets) {
 		if b := bucketOf(next); b != i {
 			t.Fatalf("%d is in bucket %d, want %d", next, b, i)
 		}
