@@ -15,9 +15,9 @@ import (
 	"github.com/offhook/offhook/worker/flow"
 )
 
-// refreshFlows is how often the flows a worker runs are written again, so that
-// they outlive their time to live however long it is up. Far below any sensible
-// retention; each costs one small write.
+// refreshFlows is how often the flows a worker runs are touched in the store, so
+// that they outlive their time to live however long it is up. Far below any
+// sensible retention; each costs one small read.
 const refreshFlows = time.Hour
 
 // Catalog holds the flows a worker runs, by name, and every version it has met, by
@@ -122,8 +122,9 @@ func (c *Catalog) Run(ctx context.Context) error {
 		programs := slices.Collect(maps.Values(c.current))
 		c.mu.RUnlock()
 		for _, p := range programs {
-			if err := c.store.PutFlow(ctx, p.Name, p.Hash, p.Source); err != nil {
-				c.log.Warn("flow not refreshed; the next hour tries again", "flow", p.Name, "error", err)
+			// A read, not a write: another worker may have made a newer version current.
+			if _, err := c.store.Flow(ctx, p.Hash); err != nil {
+				c.log.WarnContext(ctx, "flow not refreshed; the next hour tries again", "flow", p.Name, "error", err)
 			}
 		}
 	}

@@ -63,17 +63,8 @@ func (d *Dialer) try(ctx context.Context, intent messages.Intent) {
 		To: intent.To, CallerIDNumber: intent.CallerID, ExternalID: intent.ID,
 	})
 	d.metrics.dialled(string(outcome.Kind))
-	log := d.log.With("id", intent.ID, "to", messages.Number(intent.To), "outcome", string(outcome.Kind), "http_status", outcome.HTTPStatus, "status", outcome.Status)
-	if outcome.Err != nil {
-		log = log.With("error", outcome.Err)
-	}
-	log.InfoContext(ctx, "dialled")
-	word := string(outcome.Status)
-	if word == "" {
-		word = string(outcome.Kind)
-	}
 	d.settle(ctx, intent, outcome.Disposition(), store.Resolution{
-		Status: outcome.CallStatus(), HTTPStatus: outcome.HTTPStatus, Outcome: word, CallID: outcome.ReferenceID,
+		Status: outcome.CallStatus(), HTTPStatus: outcome.HTTPStatus, Outcome: outcome.Word(), CallID: outcome.ReferenceID,
 	})
 }
 

@@ -26,9 +26,9 @@ func (a answer) status() int {
 	return http.StatusOK
 }
 
-// answer takes one event through the stream. It returns inside the window, at the
-// latest AnswerMargin after it when the event itself took that long to arrive, and
-// earlier when work ends.
+// answer takes one event through the stream. It returns inside the window, earlier
+// when work ends, and up to twice AnswerMargin after it when the event itself took
+// the whole window to arrive.
 func (s *Server) answer(work context.Context, env messages.Envelope, event telesign.Event, began time.Time) answer {
 	deadline := began.Add(s.cfg.AnswerWithin)
 	if event.Name == telesign.CallCompleted {
@@ -39,7 +39,7 @@ func (s *Server) answer(work context.Context, env messages.Envelope, event teles
 
 // store is for events whose answer TeleSign ignores: it is enough to keep them.
 func (s *Server) store(work context.Context, env messages.Envelope, deadline time.Time) answer {
-	ctx, cancel := context.WithDeadline(work, deadline)
+	ctx, cancel := context.WithDeadline(work, s.patience(deadline))
 	defer cancel()
 	if err := s.bus.Tell(ctx, env); err != nil {
 		return answer{outcome: outcomeUnstored, err: fmt.Errorf("store the event: %w", err)}
@@ -54,7 +54,7 @@ func (s *Server) ask(work context.Context, env messages.Envelope, event telesign
 	if err != nil {
 		return answer{outcome: outcomeUnstored, err: fmt.Errorf("publish the event: %w", err)}
 	}
-	reply, err := await(work, pending, deadline.Add(-s.cfg.AnswerMargin))
+	reply, err := await(work, pending, s.patience(deadline.Add(-s.cfg.AnswerMargin)))
 	pending.Close()
 	switch {
 	case err != nil:
@@ -70,6 +70,15 @@ func (s *Server) ask(work context.Context, env messages.Envelope, event telesign
 		return answer{outcome: outcomeDecided, body: reply.Action}
 	}
 	return s.fallback(work, env, event, deadline, outcomeHeld, reply.Reason)
+}
+
+// patience is until, or AnswerMargin from now if that is later: also for an event
+// that arrived late the stream gets the time of a round trip.
+func (s *Server) patience(until time.Time) time.Time {
+	if earliest := time.Now().Add(s.cfg.AnswerMargin); until.Before(earliest) {
+		return earliest
+	}
+	return until
 }
 
 // errNotStored is that of an event whose PubAck did not come.
@@ -143,11 +152,7 @@ func (s *Server) report(work context.Context, event messages.Envelope, told mess
 	if err != nil {
 		return fmt.Errorf("encode the told report: %w", err)
 	}
-	now := time.Now()
-	if earliest := now.Add(s.cfg.AnswerMargin); deadline.Before(earliest) {
-		deadline = earliest
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(work), deadline)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(work), s.patience(deadline))
 	defer cancel()
 	defer context.AfterFunc(work, func() { time.AfterFunc(s.cfg.AnswerMargin, cancel) })()
 	err = s.bus.Tell(ctx, messages.Envelope{
@@ -155,7 +160,7 @@ func (s *Server) report(work context.Context, event messages.Envelope, told mess
 		EventID: messages.NewEventID(),
 		CallID:  event.CallID,
 		Event:   event.Event,
-		Arrived: micros(now),
+		Arrived: micros(time.Now()),
 		Trace:   event.Trace,
 		Body:    body,
 	})

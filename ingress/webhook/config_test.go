@@ -123,11 +123,14 @@ func TestThrottle(t *testing.T) {
 		defer clock.Stop()
 		var written, left int
 		for range 100 {
-			if skipped, ok := th.allow(10 * time.Second); ok {
+			if skipped, ok := th.allow("flood", 10*time.Second); ok {
 				written++
 				left += skipped
 			}
 			<-clock.C
+		}
+		if _, ok := th.allow("other", 10*time.Second); !ok {
+			t.Error("a flood of one kind hides another")
 		}
 		if written != 10 || left != 81 {
 			t.Errorf("%d lines written, %d reported as left out; want 10 and 81", written, left)

@@ -73,7 +73,7 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 
 // logFailure writes down an answer that was not what the caller was due.
 func (s *Server) logFailure(env messages.Envelope, a answer) {
-	skipped, ok := s.failedLog.allow(logInterval)
+	skipped, ok := s.throttle.allow(string(a.outcome), logInterval)
 	if !ok {
 		return
 	}
@@ -168,7 +168,7 @@ func (s *Server) authenticate(r *http.Request, body []byte) error {
 	if !s.cfg.Insecure {
 		return s.verifier.Verify(r.Header.Get("Authorization"), r.Header.Get("X-TS-Authorization"), body)
 	}
-	if skipped, ok := s.insecureLog.allow(insecureLogInterval); ok {
+	if skipped, ok := s.throttle.allow("insecure", insecureLogInterval); ok {
 		s.log.Warn("webhook: INSECURE: an event was accepted without looking at its signature", "remote", r.RemoteAddr, "not_logged", skipped)
 	}
 	return nil
@@ -177,11 +177,7 @@ func (s *Server) authenticate(r *http.Request, body []byte) error {
 // refuse answers a request that carries no event for the stream.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, refused *refusal) {
 	s.metrics.rejected.WithLabelValues(string(refused.reason)).Inc()
-	quiet := &s.refusedLog
-	if refused.reason == rejectedFull {
-		quiet = &s.fullLog
-	}
-	if skipped, ok := quiet.allow(logInterval); ok {
+	if skipped, ok := s.throttle.allow(string(refused.reason), logInterval); ok {
 		s.log.Warn("webhook: a request was refused", "reason", refused.reason, "error", refused.err, "cause", errors.Unwrap(refused.err), "remote", r.RemoteAddr, "not_logged", skipped)
 	}
 	if err := writeError(w, refused.err); err != nil {

@@ -38,10 +38,8 @@ type Server struct {
 	metrics   *metrics
 	room      *waitingRoom
 	log       *slog.Logger
+	throttle  throttle
 	draining  atomic.Bool
-
-	// One each, so that a flood of one kind does not hide the others.
-	insecureLog, refusedLog, fullLog, failedLog throttle
 }
 
 // New makes a door that checks signatures with verifier, which may be nil only when
@@ -83,7 +81,7 @@ var errStopping = errors.New("the process is stopping")
 // Run serves on ln, which it closes, until ctx ends or the listener fails. Then it
 // takes no new connections and waits for the answers in flight; after Config.Drain
 // it gives those who still wait their fallback and cuts off whoever does not take
-// it. It returns nil when every request was answered. Nothing runs on afterwards.
+// it. It returns nil when every request was answered. No handler runs on afterwards.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	s.draining.Store(false)
 	defer s.draining.Store(true)

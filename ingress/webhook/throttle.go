@@ -5,24 +5,38 @@ import (
 	"time"
 )
 
-// throttle thins out a log line that strangers, or an outage, could write
-// thousands of times a second. The zero value is ready.
+// throttle thins out log lines that strangers, or an outage, could write thousands
+// of times a second: each kind by itself, so that a flood of one does not hide the
+// others. The zero value is ready.
 type throttle struct {
-	mu      sync.Mutex
+	mu    sync.Mutex
+	kinds map[string]*thinned
+}
+
+type thinned struct {
 	next    time.Time
 	skipped int
 }
 
-// allow reports whether to write the line now, which it does at most once every
-// interval, and how many were left out since it was last written.
-func (t *throttle) allow(interval time.Duration) (skipped int, ok bool) {
+// allow reports whether to write a line of this kind now, which it does at most
+// once every interval, and how many were left out since the last. Kinds are ours to
+// name: one that a stranger chose would stay in memory.
+func (t *throttle) allow(kind string, interval time.Duration) (skipped int, ok bool) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now.Before(t.next) {
-		t.skipped++
+	k := t.kinds[kind]
+	switch {
+	case k == nil:
+		if t.kinds == nil {
+			t.kinds = make(map[string]*thinned)
+		}
+		k = &thinned{}
+		t.kinds[kind] = k
+	case now.Before(k.next):
+		k.skipped++
 		return 0, false
 	}
-	skipped, t.skipped, t.next = t.skipped, 0, now.Add(interval)
+	skipped, k.skipped, k.next = k.skipped, 0, now.Add(interval)
 	return skipped, true
 }

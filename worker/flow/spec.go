@@ -221,7 +221,7 @@ func (s *retrySpec) fields() []field {
 func (s retrySpec) over(block retrySpec) retrySpec {
 	merged := retrySpec{prompt: s.prompt, tries: s.tries.or(block.tries), next: s.next.or(block.next)}
 	if !s.prompt.says() {
-		merged.prompt = block.prompt
+		merged.prompt = s.prompt
 	}
 	return merged
 }

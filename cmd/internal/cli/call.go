@@ -13,6 +13,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/telesign"
 )
 
 // pollEvery is how often --wait looks at a call.
@@ -188,8 +189,35 @@ func writeCall(w io.Writer, c messages.Call) error {
 			if m.DecidedAt != nil {
 				after = m.DecidedAt.Sub(m.At).Round(100 * time.Microsecond).String()
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", m.At.Format("15:04:05.000"), event, strings.TrimSpace(m.Decision+" "+m.Reason), m.Step, after, m.Action)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", m.At.Format("15:04:05.000"), event, strings.TrimSpace(m.Decision+" "+m.Reason), m.Step, after, brief(m.Action))
 		}
 	}
 	return tw.Flush()
+}
+
+// maxBrief is how many characters of a prompt a timeline shows; --json has it all.
+const maxBrief = 60
+
+// brief is an answer in a few words.
+func brief(body []byte) string {
+	if len(body) == 0 {
+		return ""
+	}
+	action, err := telesign.ParseAction(body)
+	if err != nil || action == nil {
+		return string(body)
+	}
+	what := ""
+	switch a := action.(type) {
+	case telesign.Speak:
+		what = a.Message
+	case telesign.Play:
+		what = a.URL
+	case telesign.PlayMultiple:
+		what = strings.Join(a.URLs, " ")
+	}
+	if runes := []rune(what); len(runes) > maxBrief {
+		what = string(runes[:maxBrief]) + "…"
+	}
+	return strings.TrimSpace(string(action.Method()) + " " + what)
 }

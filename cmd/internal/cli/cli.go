@@ -18,6 +18,7 @@ import (
 
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/store"
 )
 
 // Environment is everything the program takes from outside.
@@ -159,17 +160,21 @@ func (l *logging) bind(a *app, set *setting.Set) {
 	a.catalogue.LogFormat.Bind(set, &l.format)
 }
 
-// logger logs to stderr: stdout belongs to results.
+// logger logs to stderr: stdout belongs to results. It becomes the logger of the
+// Redis client too, so a command makes it once.
 func (l *logging) logger(a *app) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.level)); err != nil {
 		level = slog.LevelInfo // the setting admits known words only
 	}
 	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(a.Stderr, options)
 	if l.format == "json" {
-		return slog.New(slog.NewJSONHandler(a.Stderr, options))
+		handler = slog.NewJSONHandler(a.Stderr, options)
 	}
-	return slog.New(slog.NewTextHandler(a.Stderr, options))
+	log := slog.New(handler)
+	store.LogClient(log)
+	return log
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -18,9 +18,6 @@ import (
 	"github.com/offhook/offhook/messages/telesign"
 )
 
-// defaultSimulatorListen keeps clear of the ports of the roles.
-const defaultSimulatorListen = "127.0.0.1:8090"
-
 // incoming are the calls that a simulator makes by itself.
 type incoming struct {
 	calls int
@@ -53,7 +50,7 @@ Point offhook's --telesign-url at it to have it dialled.`,
 		logs.bind(a, set)
 		sim.bind(a, set)
 		cat := a.catalogue
-		cat.Listen.Default(defaultSimulatorListen).Bind(set, &listen)
+		cat.SimulatorListen.Bind(set, &listen)
 		cat.WebhookURL.Bind(set, &webhookURL)
 		cat.CustomerID.Default(local.CustomerID).Bind(set, &customerID)
 		cat.APIKey.Required().Bind(set, &keys)
@@ -72,7 +69,7 @@ Point offhook's --telesign-url at it to have it dialled.`,
 		if err != nil {
 			return err
 		}
-		ln, err := role.Listen(ctx, "--listen (OFFHOOK_LISTEN)", listen)
+		ln, err := role.Listen(ctx, "--simulator-listen (OFFHOOK_SIMULATOR_LISTEN)", listen)
 		if err != nil {
 			return err
 		}

@@ -41,13 +41,14 @@ type Catalogue struct {
 	MaxPrompts Setting[int]
 
 	// The simulated TeleSign.
-	Speed         Setting[float64]
-	Seed          Setting[int]
-	WebhookURL    Setting[string]
-	IncomingCalls Setting[int]
-	Rate          Setting[float64]
-	IncomingTo    Setting[string]
-	StrictAnswers Setting[bool]
+	SimulatorListen Setting[string]
+	Speed           Setting[float64]
+	Seed            Setting[int]
+	WebhookURL      Setting[string]
+	IncomingCalls   Setting[int]
+	Rate            Setting[float64]
+	IncomingTo      Setting[string]
+	StrictAnswers   Setting[bool]
 
 	// The process.
 	Data      Setting[string]
@@ -92,6 +93,7 @@ func NewCatalogue() *Catalogue {
 	c.Incoming = c.string("incoming", "", "flow", "name of the flow for calls we did not place; not needed with a single flow")
 	c.MaxPrompts = c.int("max-prompts", "100", "prompts", 1, "prompts a call may hear before it is ended as too long")
 
+	c.SimulatorListen = c.address("simulator-listen", "127.0.0.1:8090", "where the simulated TeleSign takes dials")
 	c.Speed = c.float("speed", "1", "times", 0.01, "how much faster than life the simulated people are; the answer window is not")
 	c.Seed = c.int("seed", "1", "number", 0, "where the simulated people's chance comes from; the same seed, the same people")
 	c.WebhookURL = c.url("webhook-url", "http://127.0.0.1:8080/telesign/events", "where the simulated TeleSign posts its events", "http", "https")
@@ -102,7 +104,7 @@ func NewCatalogue() *Catalogue {
 
 	c.Data = c.string("data", "offhook-data", "directory", "what the process keeps on disk; one process each")
 	c.Slots = c.int("slots", "64", "events", 1, "events a worker handles at once")
-	c.Drain = c.duration("drain", "10s", 0, "how long work under way may take to finish when the process is told to stop")
+	c.Drain = c.duration("drain", "15s", 0, "how long work under way may take to finish when the process is told to stop")
 	c.LogLevel = c.choice("log-level", "info", "least severe lines that are logged", "debug", "info", "warn", "error")
 	c.LogFormat = c.choice("log-format", "text", "form of the log's lines", "text", "json")
 
