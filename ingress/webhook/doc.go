@@ -9,10 +9,11 @@
 //	200 {action}  the event is in the stream and a worker decided this action
 //	200 {}        call_completed: the event is in the stream; TeleSign ignores the answer
 //	200 fallback  the event is in the stream, and so is a told report of this very answer
-//	400           not a TeleSign event; nothing was stored
+//	400           not a TeleSign event, or not all of one; nothing was stored
 //	401           the signature is missing or wrong; nothing was parsed
 //	404, 405, 413 another path, another method, a body over 64 KiB
-//	503           the event was understood and may not be stored; the only 5xx
+//	503           the event, or the report of its fallback, is not known to be stored,
+//	              or too many events are waiting; the only 5xx
 //
 // Nothing is answered 2xx that is not in the stream. Every failure is a
 // messages.ErrorBody.

@@ -131,6 +131,29 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
+// TestEndsLast: Run outlasts every handler, also one that nothing can hurry.
+func TestEndsLast(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stubborn := func(_ context.Context, env messages.Envelope) error {
+			return slowTell(time.Minute)(context.Background(), env)
+		}
+		d := run(t, Config{Drain: time.Second}, &fakeBus{script: script{reply: holds}, tell: stubborn})
+		conn := d.ln.dial(t)
+		defer conn.Close()
+		send(conn, onWire(t, incoming))
+		synctest.Wait()
+		began := time.Now()
+		d.stop()
+		if err := <-d.done; err == nil {
+			t.Error("nobody was cut off, it says")
+		}
+		if took := time.Since(began); took != time.Minute {
+			t.Errorf("Run returned %v after the stop, the handler after a minute", took)
+		}
+	})
+}
+
 // TestRunAgain starts and stops one door many times.
 func TestRunAgain(t *testing.T) {
 	t.Parallel()

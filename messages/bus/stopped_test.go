@@ -82,6 +82,7 @@ func TestEdge37AStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.
 	if line := receive(t, "the worker's first event", lines); line != "handled first" {
 		t.Fatalf("got %q", line)
 	}
+	acked(t, b, messages.StreamEvents, messages.ConsumerEvents, 1)
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -238,6 +238,8 @@ func (c *compiler) question(s *stepSpec, m questionSpec) *Question {
 	return q
 }
 
+// retry is no_input or invalid of a step. A step that names a part of what is said
+// replaces the block's, lest the audio of one be heard with the text of the other.
 func (c *compiler) retry(s *stepSpec, own, merged retrySpec, block Prompt) Retry {
 	r := Retry{Prompt: block, Tries: merged.tries.value, Next: merged.next.value}
 	if own.prompt.says() {

@@ -8,9 +8,9 @@ import (
 	"github.com/offhook/offhook/messages"
 )
 
-// Targets are all the steps, and TargetHangup, that a step can lead to, each once,
+// targets are all the steps, and TargetHangup, that a step can lead to, each once,
 // sorted. A step that ends in a disposition of its own leads to none by that.
-func (s *Step) Targets() []string {
+func (s *Step) targets() []string {
 	targets := []string{s.Next}
 	if q := s.Question; q != nil {
 		targets = append(targets, q.NoInput.Next, q.Invalid.Next)
@@ -39,7 +39,7 @@ func newGraph(p *Program) graph {
 		g.number[name] = i
 	}
 	for i, name := range p.Order {
-		g.leads[i] = g.numbers(p.Steps[name].Targets())
+		g.leads[i] = g.numbers(p.Steps[name].targets())
 	}
 	return g
 }

@@ -16,7 +16,7 @@ type routeSpec struct{ key, target written[string] }
 func routes(dst *written[[]routeSpec]) func(*reader, string, *yaml.Node) {
 	return func(r *reader, what string, n *yaml.Node) {
 		dst.at = at(n)
-		r.keyed(what, n, func(key written[string], value *yaml.Node) {
+		r.keyed(what, `a map such as { "1": thanks }`, n, func(key written[string], value *yaml.Node) {
 			if !r.key(what, key) {
 				return
 			}
@@ -51,7 +51,7 @@ type acceptSpec struct {
 func accepts(dst *written[[]acceptSpec]) func(*reader, string, *yaml.Node) {
 	return func(r *reader, what string, n *yaml.Node) {
 		dst.at = at(n)
-		r.keyed(what, n, func(key written[string], value *yaml.Node) {
+		r.keyed(what, `a map such as { "1-5": good }`, n, func(key written[string], value *yaml.Node) {
 			a := acceptSpec{key: key.at}
 			if from, to, ok := strings.Cut(key.value, "-"); ok && isNumber(from) && isNumber(to) {
 				if !r.bounds(key, from, to) {
@@ -64,8 +64,7 @@ func accepts(dst *written[[]acceptSpec]) func(*reader, string, *yaml.Node) {
 				a.entry.From = key.value
 			}
 			var label written[string]
-			scalar(&label, "a label for reports", func(s string) (string, string, bool) { return s, "", strings.TrimSpace(s) != "" })(
-				r, fmt.Sprintf("%s %q", what, key.value), value)
+			text(&label, "a label for reports")(r, fmt.Sprintf("%s %q", what, key.value), value)
 			a.entry.Label = label.value
 			dst.value = append(dst.value, a)
 		})
@@ -86,12 +85,12 @@ func (r *reader) bounds(key written[string], from, to string) bool {
 }
 
 // keyed reads a map whose keys are keys of a telephone.
-func (r *reader) keyed(what string, n *yaml.Node, each func(key written[string], value *yaml.Node)) {
+func (r *reader) keyed(what, kind string, n *yaml.Node, each func(key written[string], value *yaml.Node)) {
 	if n.Kind == yaml.MappingNode && (len(n.Content) == 0 || len(n.Content) > 2*maxEntries) {
 		r.errorf(at(n), "", "%s has %d keys, want 1 to %d", what, len(n.Content)/2, maxEntries)
 		return
 	}
-	r.entries(what, n, each)
+	r.entries(what, kind, n, each)
 }
 
 // maxEntries is how many entries one map of keys may have.

@@ -51,7 +51,7 @@ func (r *reader) fields(what string, n *yaml.Node, fields []field) {
 	for i := 0; n.Kind == yaml.MappingNode && i < len(n.Content); i += 2 {
 		present[n.Content[i].Value] = true
 	}
-	r.entries(what, n, func(key written[string], value *yaml.Node) {
+	r.entries(what, "a map of "+list(names, ""), n, func(key written[string], value *yaml.Node) {
 		i := slices.Index(names, key.value)
 		if i < 0 {
 			hint := elsewhere(key.value)
@@ -80,10 +80,11 @@ func (r *reader) fields(what string, n *yaml.Node, fields []field) {
 func lastWord(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // entries calls each for every key of a map, in order. Keys are their text in the
-// file, whatever YAML would make of it: 007 is 007, no is no.
-func (r *reader) entries(what string, n *yaml.Node, each func(key written[string], value *yaml.Node)) {
+// file, whatever YAML would make of it: 007 is 007, no is no. kind says what is
+// wanted when there is no map.
+func (r *reader) entries(what, kind string, n *yaml.Node, each func(key written[string], value *yaml.Node)) {
 	if n.Kind != yaml.MappingNode {
-		r.wants("a map of key: value", what, n)
+		r.wants(kind, what, n)
 		return
 	}
 	first := map[string]*yaml.Node{}

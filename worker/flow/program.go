@@ -19,7 +19,6 @@ const (
 	MaxSource   = 1 << 20 // bytes of a file
 	MaxSteps    = 1000    // steps of a flow
 	MaxTries    = 20      // times a question may be asked
-	MaxDigits   = 32      // collect_digits.max, and the length of a key
 	MaxName     = 64      // bytes of a name: flow, step, column, answer, disposition
 	MinDuration = 100 * time.Millisecond
 	MaxDuration = 10 * time.Minute
@@ -30,7 +29,8 @@ const (
 //
 //   - every target is the name of a step in Steps, TargetHangup, or, in the Routes
 //     and Keys of a question only, TargetRepeat;
-//   - a step has something to say, or says nothing and goes on without listening;
+//   - a step that listens has something to say; one that says nothing goes on, or
+//     ends the call, at once;
 //   - every cycle of steps passes a step that listens.
 type Program struct {
 	Name     string
@@ -128,7 +128,7 @@ const (
 	Invalid  MatchKind = "invalid"  // means nothing here
 	Accepted MatchKind = "accepted" // an answer: go to the step's Next, or hang up with its Hangup
 	Routed   MatchKind = "routed"   // go to Target
-	Repeat   MatchKind = "repeat"   // ask again with the step's own prompt; costs a try
+	Repeat   MatchKind = "repeat"   // ask again with the step's own prompt; costs a try, with none left as NoInput
 )
 
 // Match is what an entry means to a question.

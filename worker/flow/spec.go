@@ -40,14 +40,14 @@ type columnSpec struct {
 
 func (s *flowSpec) readContact(r *reader, what string, n *yaml.Node) {
 	s.at.contact = at(n)
-	r.entries(what, n, func(key written[string], value *yaml.Node) {
+	r.entries(what, "a map such as { first_name: there }", n, func(key written[string], value *yaml.Node) {
 		if _, hint, ok := parseName(key.value); !ok {
 			r.errorf(key.at, hint, "contact column %q is not a name of letters, digits, - and _, at most %d", cut(key.value), MaxName)
 		}
 		c := columnSpec{name: key}
 		if blank := isNull(value) || value.Kind == yaml.ScalarNode && strings.TrimSpace(value.Value) == ""; !blank {
 			var said written[string]
-			text(&said)(r, key.value, value)
+			text(&said, "a word")(r, key.value, value)
 			c.word = said.value
 			if strings.Contains(c.word, "${") {
 				r.errorf(said.at, "", "the word for an empty %s is said as it is, it cannot hold ${…}", key.value)
@@ -67,7 +67,7 @@ func (s *flowSpec) readSteps(r *reader, what string, n *yaml.Node) {
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		r.errorf(at(n), "", "steps has no step")
 	}
-	r.entries(what, n, func(key written[string], value *yaml.Node) {
+	r.entries(what, "a map of steps", n, func(key written[string], value *yaml.Node) {
 		switch {
 		case key.value == TargetHangup || key.value == TargetRepeat:
 			r.errorf(key.at, "choose another name", "%s is built in and cannot be the name of a step", key.value)
@@ -141,8 +141,8 @@ type promptSpec struct{ play, speak, language written[string] }
 
 func (s *promptSpec) fields() []field {
 	return []field{
-		{"play", text(&s.play)},
-		{"speak", text(&s.speak)},
+		{"play", text(&s.play, "a URL")},
+		{"speak", text(&s.speak, "a text")},
 		{"language", language(&s.language)},
 	}
 }
@@ -171,9 +171,7 @@ func (s *questionSpec) fields() []field {
 }
 
 // over is the question of a step: what the step names itself, the rest from the
-// flow's question block. Maps merge key by key, but a prompt is one thing: a step
-// that names a part of it replaces it, lest the audio of one be heard with the text
-// of the other.
+// flow's question block, maps key by key.
 func (s questionSpec) over(block questionSpec) questionSpec {
 	return questionSpec{
 		collect: written[collectSpec]{s.collect.value.over(block.collect.value), s.collect.or(block.collect).at},
@@ -218,12 +216,10 @@ func (s *retrySpec) fields() []field {
 	return append(s.prompt.fields(), field{"tries", number(&s.tries, MaxTries)}, field{"next", target(&s.next)})
 }
 
+// over merges all but what is said, which is one field and is compiled where it is
+// written; see compiler.retry.
 func (s retrySpec) over(block retrySpec) retrySpec {
-	merged := retrySpec{prompt: s.prompt, tries: s.tries.or(block.tries), next: s.next.or(block.next)}
-	if !s.prompt.says() {
-		merged.prompt = s.prompt
-	}
-	return merged
+	return retrySpec{tries: s.tries.or(block.tries), next: s.next.or(block.next)}
 }
 
 // retry reads a retry, which may be a bare target.

@@ -11,8 +11,8 @@ import (
 )
 
 // text reads any text that is not blank.
-func text(dst *written[string]) func(*reader, string, *yaml.Node) {
-	return scalar(dst, "a text", func(s string) (string, string, bool) {
+func text(dst *written[string], kind string) func(*reader, string, *yaml.Node) {
+	return scalar(dst, kind, func(s string) (string, string, bool) {
 		return s, "", strings.TrimSpace(s) != ""
 	})
 }
