@@ -153,7 +153,7 @@ func TestOpenWaitsForRedis(t *testing.T) {
 	refused := make(chan struct{}, 100)
 	opened := make(chan error, 1)
 	go func() {
-		s, err := Open(t.Context(), Config{URL: server.URL()}, slog.New(signalHandler{slog.NewTextHandler(io.Discard, nil), refused}))
+		s, err := Open(t.Context(), Config{URL: server.URL()}, slog.New(signalHandler{slog.NewTextHandler(io.Discard, nil), refused})) //nolint:sloglint // a discarding handler is not called
 		if err == nil {
 			err = s.Close()
 		}

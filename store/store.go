@@ -101,7 +101,7 @@ func (s *Store) connect(ctx context.Context, log *slog.Logger) error {
 		if credentialsRefused(err) {
 			return backoff.Permanent(err)
 		}
-		return err
+		return err //nolint:wrapcheck // what RetryNotify returns is wrapped below
 	}, backoff.WithContext(policy, ctx), func(err error, wait time.Duration) {
 		log.Warn("Redis cannot be used yet; trying again", "address", s.address, "error", err, "wait", wait)
 	})

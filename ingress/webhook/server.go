@@ -112,7 +112,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		failure = fmt.Errorf("serve webhooks on %s: %w", ln.Addr(), err)
 	}
 	s.draining.Store(true)
-	err := s.drain(srv, abort)
+	err := s.drain(srv, abort) //nolint:contextcheck // ctx has ended; drain has limits of its own
 	serving.Wait()
 	handlers.close()
 	return errors.Join(failure, err)

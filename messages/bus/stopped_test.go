@@ -82,19 +82,8 @@ func TestEdge37AStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.
 	if line := receive(t, "the worker's first event", lines); line != "handled first" {
 		t.Fatalf("got %q", line)
 	}
-	acked(t, b, messages.StreamEvents, messages.ConsumerEvents, 1)
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	// Its pull is open for a while yet: it gets what is published now.
-	for n := range 3 {
-		tell(t, b, event(fmt.Sprintf("taken-%d", n)))
-	}
-	eventually(t, "the stopped worker has events", func() bool {
-		i := consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents)
-		return i.NumAckPending > 0 && i.NumWaiting == 0
-	})
-	taken := consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents).NumAckPending
+	const each = 3
+	taken := stopWithEvents(t, b, cmd.Process, lines, each)
 
 	var redelivered atomic.Int32
 	got := make(chan string, 10)
@@ -105,7 +94,7 @@ func TestEdge37AStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.
 		got <- d.CallID
 		return Done()
 	})
-	for range 3 {
+	for range each {
 		if c := receive(t, "the event at the other worker", got); !strings.HasPrefix(c, "taken-") {
 			t.Errorf("got %q", c)
 		}
@@ -133,5 +122,36 @@ func TestEdge37AStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("the worker: %v", err)
+	}
+}
+
+// stopWithEvents stops the worker, publishes events and returns how many of them the
+// server had sent to it. If it was stopped between two pulls and has none, it is
+// allowed to handle them and the same is done again.
+func stopWithEvents(t *testing.T, b *Bus, worker *os.Process, lines <-chan string, each int) int {
+	t.Helper()
+	for floor := uint64(1); ; floor += uint64(each) {
+		acked(t, b, messages.StreamEvents, messages.ConsumerEvents, floor)
+		if err := worker.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		for n := range each {
+			tell(t, b, event(fmt.Sprintf("taken-%d", n)))
+		}
+		var taken int
+		eventually(t, "the stopped worker's pulls end", func() bool {
+			i := consumerInfo(t, b, messages.StreamEvents, messages.ConsumerEvents)
+			taken = i.NumAckPending
+			return i.NumWaiting == 0
+		})
+		if taken > 0 {
+			return taken
+		}
+		if err := worker.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		for range each {
+			receive(t, "the events it was stopped without", lines)
+		}
 	}
 }

@@ -87,8 +87,10 @@ func TestEncodeLeavesOutWhatIsNotSet(t *testing.T) {
 	}{
 		{nil, `{}`},
 		{telesign.Dial{To: "1", CallerIDNumber: "2"}, `{"jsonrpc":"2.0","method":"dial","params":{"to":"1","caller_id_number":"2"}}`},
-		{telesign.Dial{To: "1", CallerIDNumber: "2", IsPrimary: new(false)},
-			`{"jsonrpc":"2.0","method":"dial","params":{"to":"1","caller_id_number":"2","is_primary":false}}`},
+		{
+			telesign.Dial{To: "1", CallerIDNumber: "2", IsPrimary: new(false)},
+			`{"jsonrpc":"2.0","method":"dial","params":{"to":"1","caller_id_number":"2","is_primary":false}}`,
+		},
 		{telesign.Speak{Message: "5 < 6 & 7 > 6"}, `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"5 < 6 & 7 > 6"}}}`},
 		{&telesign.Hangup{}, `{"jsonrpc":"2.0","method":"hangup","params":{}}`},
 	}
@@ -115,10 +117,14 @@ func TestParseActionLiberal(t *testing.T) {
 		{"without params", `{"method":"hangup"}`, telesign.Hangup{}},
 		{"null params", `{"method":"hangup","params":null}`, telesign.Hangup{}},
 		{"id and unknown members", `{"json_rpc":"2.0","id":"1","method":"hangup","params":{"x":1}}`, telesign.Hangup{}},
-		{"null language, max a string", `{"method":"speak","params":{"tts":{"message":"Hi","language":null},"collect_digits":{"max":"1"}}}`,
-			telesign.Speak{Message: "Hi", CollectDigits: &telesign.CollectDigits{Max: 1}}},
-		{"timers as strings", `{"method":"play","params":{"url":"u","collect_digits":{"max":2,"timeout":"10000","inter_digit_timeout":"3000","terminators":"*"}}}`,
-			telesign.Play{URL: "u", CollectDigits: &telesign.CollectDigits{Max: 2, Timeout: 10 * time.Second, InterDigitTimeout: 3 * time.Second, Terminators: "*"}}},
+		{
+			"null language, max a string", `{"method":"speak","params":{"tts":{"message":"Hi","language":null},"collect_digits":{"max":"1"}}}`,
+			telesign.Speak{Message: "Hi", CollectDigits: &telesign.CollectDigits{Max: 1}},
+		},
+		{
+			"timers as strings", `{"method":"play","params":{"url":"u","collect_digits":{"max":2,"timeout":"10000","inter_digit_timeout":"3000","terminators":"*"}}}`,
+			telesign.Play{URL: "u", CollectDigits: &telesign.CollectDigits{Max: 2, Timeout: 10 * time.Second, InterDigitTimeout: 3 * time.Second, Terminators: "*"}},
+		},
 		{"null collect_digits", `{"method":"play","params":{"url":"u","collect_digits":null}}`, telesign.Play{URL: "u"}},
 		{"empty collect_digits", `{"method":"play","params":{"url":"u","collect_digits":{}}}`, telesign.Play{URL: "u", CollectDigits: &telesign.CollectDigits{}}},
 		{"max_call_duration a number", `{"method":"dial","params":{"max_call_duration":600}}`, telesign.Dial{MaxCallDuration: 10 * time.Minute}},

@@ -103,14 +103,18 @@ func TestEncodeEvent(t *testing.T) {
 		name, want string
 		event      telesign.Event
 	}{
-		{"finer time", `{"event":"x","reference_id":"R","data":{"ended_on_utc":"2019-03-15T06:48:28.0000015"}}`,
-			telesign.Event{Name: "x", ReferenceID: "R", EndedOn: at(28, 0).Add(1500).In(time.FixedZone("", 3600))}},
-		{"extra members, in order, fields first", `{"event":"x","reference_id":"R","data":{"status":"s","a":1,"collected_digits":null},"b":"<&>"}`,
+		{
+			"finer time", `{"event":"x","reference_id":"R","data":{"ended_on_utc":"2019-03-15T06:48:28.0000015"}}`,
+			telesign.Event{Name: "x", ReferenceID: "R", EndedOn: at(28, 0).Add(1500).In(time.FixedZone("", 3600))},
+		},
+		{
+			"extra members, in order, fields first", `{"event":"x","reference_id":"R","data":{"status":"s","a":1,"collected_digits":null},"b":"<&>"}`,
 			telesign.Event{
 				Name: "x", ReferenceID: "R", Status: "s",
 				Extra:     map[string]json.RawMessage{"b": json.RawMessage(`"<&>"`), "event": json.RawMessage(`"y"`)},
 				ExtraData: map[string]json.RawMessage{"a": json.RawMessage(` 1 `), "status": json.RawMessage(`"t"`), "collected_digits": json.RawMessage(`null`)},
-			}},
+			},
+		},
 	}
 	for _, tt := range tests {
 		got, err := tt.event.Encode()
@@ -145,46 +149,78 @@ func TestParseEventLiberal(t *testing.T) {
 		{"digits missing", `{"event":"speak_completed","reference_id":"R","data":{}}`, nothing},
 		{"digits null", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":null}}`, nothing},
 		{"digits empty", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":""}}`, nothing},
-		{"digits a number", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":42}}`,
-			event(func(e *telesign.Event) { e.Digits = "42" })},
-		{"digits a star", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":"*"}}`,
-			event(func(e *telesign.Event) { e.Digits = "*" })},
-		{"to and from on top", `{"event":"speak_completed","reference_id":"R","to":"1","from":"2","data":{}}`,
-			event(func(e *telesign.Event) { e.To, e.From = "1", "2" })},
-		{"status and digits on top", `{"event":"speak_completed","reference_id":"R","status":"s","collected_digits":"3"}`,
-			event(func(e *telesign.Event) { e.Status, e.Digits = "s", "3" })},
-		{"data wins over top", `{"event":"speak_completed","reference_id":"R","to":"1","data":{"to":"2"}}`,
-			event(func(e *telesign.Event) { e.To = "2"; e.Extra = map[string]json.RawMessage{"to": raw(`"1"`)} })},
-		{"an empty data member does not win", `{"event":"speak_completed","reference_id":"R","to":"1","data":{"to":""}}`,
-			event(func(e *telesign.Event) { e.To = "1" })},
-		{"null optional strings", `{"event":"speak_completed","reference_id":"R","external_id":null,"data":{"to":null,"status":null,"duration":null,"ended_on_utc":null}}`,
-			nothing},
-		{"duration a string", `{"event":"speak_completed","reference_id":"R","data":{"duration":"6"}}`,
-			event(func(e *telesign.Event) { e.Duration = 6 })},
-		{"duration with a fraction", `{"event":"speak_completed","reference_id":"R","data":{"duration":6.9}}`,
-			event(func(e *telesign.Event) { e.Duration = 6 })},
-		{"time with a zone", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"2019-03-15T07:48:28.5+01:00"}}`,
-			event(func(e *telesign.Event) { e.EndedOn = at(28, 500) })},
-		{"time with a space", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"2019-03-15 06:48:28"}}`,
-			event(func(e *telesign.Event) { e.EndedOn = at(28, 0) })},
-		{"time that cannot be read is kept", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"15 March"}}`,
-			event(func(e *telesign.Event) { e.ExtraData = map[string]json.RawMessage{"ended_on_utc": raw(`"15 March"`)} })},
-		{"unknown members are kept", `{"event":"speak_completed","reference_id":"R","x":{"a": [1]},"data":{"asr":"yes","n":12345678901234567890}}`,
+		{
+			"digits a number", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":42}}`,
+			event(func(e *telesign.Event) { e.Digits = "42" }),
+		},
+		{
+			"digits a star", `{"event":"speak_completed","reference_id":"R","data":{"collected_digits":"*"}}`,
+			event(func(e *telesign.Event) { e.Digits = "*" }),
+		},
+		{
+			"to and from on top", `{"event":"speak_completed","reference_id":"R","to":"1","from":"2","data":{}}`,
+			event(func(e *telesign.Event) { e.To, e.From = "1", "2" }),
+		},
+		{
+			"status and digits on top", `{"event":"speak_completed","reference_id":"R","status":"s","collected_digits":"3"}`,
+			event(func(e *telesign.Event) { e.Status, e.Digits = "s", "3" }),
+		},
+		{
+			"data wins over top", `{"event":"speak_completed","reference_id":"R","to":"1","data":{"to":"2"}}`,
+			event(func(e *telesign.Event) { e.To = "2"; e.Extra = map[string]json.RawMessage{"to": raw(`"1"`)} }),
+		},
+		{
+			"an empty data member does not win", `{"event":"speak_completed","reference_id":"R","to":"1","data":{"to":""}}`,
+			event(func(e *telesign.Event) { e.To = "1" }),
+		},
+		{
+			"null optional strings", `{"event":"speak_completed","reference_id":"R","external_id":null,"data":{"to":null,"status":null,"duration":null,"ended_on_utc":null}}`,
+			nothing,
+		},
+		{
+			"duration a string", `{"event":"speak_completed","reference_id":"R","data":{"duration":"6"}}`,
+			event(func(e *telesign.Event) { e.Duration = 6 }),
+		},
+		{
+			"duration with a fraction", `{"event":"speak_completed","reference_id":"R","data":{"duration":6.9}}`,
+			event(func(e *telesign.Event) { e.Duration = 6 }),
+		},
+		{
+			"time with a zone", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"2019-03-15T07:48:28.5+01:00"}}`,
+			event(func(e *telesign.Event) { e.EndedOn = at(28, 500) }),
+		},
+		{
+			"time with a space", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"2019-03-15 06:48:28"}}`,
+			event(func(e *telesign.Event) { e.EndedOn = at(28, 0) }),
+		},
+		{
+			"time that cannot be read is kept", `{"event":"speak_completed","reference_id":"R","data":{"ended_on_utc":"15 March"}}`,
+			event(func(e *telesign.Event) { e.ExtraData = map[string]json.RawMessage{"ended_on_utc": raw(`"15 March"`)} }),
+		},
+		{
+			"unknown members are kept", `{"event":"speak_completed","reference_id":"R","x":{"a": [1]},"data":{"asr":"yes","n":12345678901234567890}}`,
 			event(func(e *telesign.Event) {
 				e.Extra = map[string]json.RawMessage{"x": raw(`{"a": [1]}`)}
 				e.ExtraData = map[string]json.RawMessage{"asr": raw(`"yes"`), "n": raw(`12345678901234567890`)}
-			})},
-		{"unknown event", `{"event":"recording_completed","reference_id":"R","data":{"to":"1"}}`,
-			event(func(e *telesign.Event) { e.Name = "recording_completed"; e.To = "1" })},
-		{"unknown event, other types", `{"event":"recording_completed","reference_id":"R","external_id":7,"to":[],"data":{"status":{"code":1},"duration":"long"}}`,
+			}),
+		},
+		{
+			"unknown event", `{"event":"recording_completed","reference_id":"R","data":{"to":"1"}}`,
+			event(func(e *telesign.Event) { e.Name = "recording_completed"; e.To = "1" }),
+		},
+		{
+			"unknown event, other types", `{"event":"recording_completed","reference_id":"R","external_id":7,"to":[],"data":{"status":{"code":1},"duration":"long"}}`,
 			event(func(e *telesign.Event) {
 				e.Name = "recording_completed"
 				e.Extra = map[string]json.RawMessage{"external_id": raw(`7`), "to": raw(`[]`)}
 				e.ExtraData = map[string]json.RawMessage{"status": raw(`{"code":1}`), "duration": raw(`"long"`)}
-			})},
+			}),
+		},
 		// TeleSign's published example, member for member.
-		{"published call_completed", `{"reference_id":"C58C8EB012D","event":"call_completed","data":{"duration":6,"created_on_utc":"2019-03-15T06:48:22.151","answered_on_utc":"2019-03-15T06:48:24.151","ended_on_utc":"2019-03-15T06:48:28.151","status":"hangup","audio_recording_file_name":null,"to":"DESTINATION_NUMBER","from":"VIRTUAL_NUMBER","direction":"outbound"}}`,
-			goldenEvents["call_completed"]},
+		{
+			"published call_completed", `{"reference_id":"C58C8EB012D","event":"call_completed","data":{"duration":6,"created_on_utc":"2019-03-15T06:48:22.151","answered_on_utc":"2019-03-15T06:48:24.151","ended_on_utc":"2019-03-15T06:48:28.151","status":"hangup","audio_recording_file_name":null,"to":"DESTINATION_NUMBER","from":"VIRTUAL_NUMBER","direction":"outbound"}}`,
+			goldenEvents["call_completed"],
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

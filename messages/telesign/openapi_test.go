@@ -231,8 +231,13 @@ func TestDialResponsesHaveTeleSignsShape(t *testing.T) {
 func TestParseDialResponseRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ body, field string }{
-		{``, ""}, {`<html>`, ""}, {`[]`, ""}, {`null`, ""},
-		{`{}`, "status"}, {`{"status":""}`, "status"}, {`{"status":202}`, "status"},
+		{``, ""},
+		{`<html>`, ""},
+		{`[]`, ""},
+		{`null`, ""},
+		{`{}`, "status"},
+		{`{"status":""}`, "status"},
+		{`{"status":202}`, "status"},
 		{`{"status":"dial_accepted","reference_id":1}`, "reference_id"},
 		{`{"status":"dial_accepted","external_id":[]}`, "external_id"},
 	}

@@ -30,8 +30,10 @@ func TestDigest(t *testing.T) {
 	tests := []struct {
 		name, key, contentType, path, body, signature string
 	}{
-		{"vector of TeleSign's Python SDK", sdkKey, "application/x-www-form-urlencoded", "/v1/resource", "test=param",
-			"2xVlmbrxLjYrrPun3G3WMNG6Jon4yKcTeOoK9DjXJ/Q="},
+		{
+			"vector of TeleSign's Python SDK", sdkKey, "application/x-www-form-urlencoded", "/v1/resource", "test=param",
+			"2xVlmbrxLjYrrPun3G3WMNG6Jon4yKcTeOoK9DjXJ/Q=",
+		},
 		{"dial, body included", key, "application/json", "/v2/voice", dialBody, "uRzzXzCNZAjlfGWfQ30d7aQCRPZVUvRH4pCgDMcZjEo="},
 		{"dial, body left out", key, "application/json", "/v2/voice", "", "p2suuJT9vsYX0NJTX/g2yS/Cfxn1uV7VxnmKIj8S1zo="},
 	}
@@ -165,8 +167,12 @@ func TestCredentialsValidate(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []telesign.Credentials{
-		{}, {CustomerID: customerID}, {APIKey: key}, {CustomerID: "a:b", APIKey: key},
-		{CustomerID: "a b", APIKey: key}, {CustomerID: customerID, APIKey: "not!base64"},
+		{},
+		{CustomerID: customerID},
+		{APIKey: key},
+		{CustomerID: "a:b", APIKey: key},
+		{CustomerID: "a b", APIKey: key},
+		{CustomerID: customerID, APIKey: "not!base64"},
 	} {
 		err := bad.Validate()
 		if messages.CodeOf(err) != messages.CodeUsage {

@@ -1,6 +1,7 @@
 package call_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -501,7 +502,7 @@ func TestClockSkewOfIngresses(t *testing.T) {
 func TestNewerSchemaIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	_, err := call.ParseState("C1", []byte(`{"v":2,"F":"not even an object any more"}`))
-	if err != call.ErrNewerSchema {
+	if !errors.Is(err, call.ErrNewerSchema) {
 		t.Errorf("got %v, want ErrNewerSchema", err)
 	}
 }

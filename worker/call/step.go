@@ -323,6 +323,8 @@ func endsPrompt(n telesign.EventName) bool {
 	switch n {
 	case telesign.IncomingCall, telesign.DialCompleted, telesign.CallCompleted, telesign.CallLegCompleted:
 		return false
+	case telesign.SpeakCompleted, telesign.PlayCompleted:
+		return true
 	}
 	return strings.HasSuffix(string(n), "_completed")
 }

@@ -291,7 +291,10 @@ func TestHash(t *testing.T) {
 		}
 	}
 	source := []byte("name: f\nstart: { answered: a }\nsteps:\n  a: { speak: A, next: hangup }\n")
-	p := mustCompile(t, string(source))
+	p, err := flow.Compile("f.yaml", source)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if p.Hash != flow.Hash(source) || p.Hash != "bca24a18a885fd00d324b06602428a16" {
 		t.Errorf("the program's hash is %s", p.Hash)
 	}

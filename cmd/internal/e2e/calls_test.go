@@ -94,18 +94,24 @@ func (y *system) placeAll(n int) {
 // dialled waits until n calls have been accepted by TeleSign.
 func (y *system) dialled(n int) simulator.Report {
 	y.t.Helper()
+	return y.until(fmt.Sprintf("%d calls", n), func(r simulator.Report) bool { return r.Calls.Total >= n })
+}
+
+// until waits for what the simulator has to see.
+func (y *system) until(what string, seen func(simulator.Report) bool) simulator.Report {
+	y.t.Helper()
 	ctx := within(y.t)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		r := y.sim.Report()
-		if r.Calls.Total >= n {
+		if seen(r) {
 			return r
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			y.t.Fatalf("%d of %d calls were dialled", r.Calls.Total, n)
+			y.t.Fatalf("waited in vain for %s\n%s", what, r)
 		}
 	}
 }
@@ -247,5 +253,45 @@ func TestRollingRestart(t *testing.T) {
 	t.Logf("\n%s", report)
 	if !report.Healthy() {
 		t.Errorf("invalid %d, missed %d", report.Invalid.Count, report.Missed.Count)
+	}
+}
+
+// posted waits until n events have been posted.
+func (y *system) posted(n int) {
+	y.t.Helper()
+	y.until(fmt.Sprintf("%d events", n), func(r simulator.Report) bool {
+		all := 0
+		for _, count := range r.Events {
+			all += count
+		}
+		return all >= n
+	})
+}
+
+// A worker dies with events in hand. Another one gets them within the window, so
+// that every event is still answered and every record comes out right.
+func TestKilledWorker(t *testing.T) {
+	t.Parallel()
+	const calls = 150
+	y := newSystem(t, shape{ingresses: 1, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
+		c.People = people(20 * time.Second)
+		c.Speed = 10
+	}})
+	y.placeAll(calls)
+	y.dialled(calls)
+	// Stopped, it takes the events of its open pulls and does nothing with them.
+	y.posted(calls / 2)
+	y.workers[0].pause()
+	y.posted(calls)
+	y.workers[0].kill()
+	checkRecords(t, y.records(calls))
+	checkNothingFailed(t, y)
+	report := y.sim.Report()
+	t.Logf("\n%s", report)
+	if !report.Healthy() {
+		t.Errorf("invalid %d, missed %d", report.Invalid.Count, report.Missed.Count)
+	}
+	if report.Latency.Max < 500 {
+		t.Errorf("no answer took longer than %v ms: the worker held no event when it died, so this proved nothing", report.Latency.Max)
 	}
 }

@@ -155,6 +155,14 @@ func (p *process) terminate() {
 	}
 }
 
+// pause sends SIGSTOP: the process is there and does nothing.
+func (p *process) pause() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		p.t.Fatalf("SIGSTOP to %s: %v", p.name, err)
+	}
+}
+
 // kill sends SIGKILL.
 func (p *process) kill() {
 	p.t.Helper()

@@ -40,7 +40,7 @@ func readSecretFile(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read it: %w", err)
 	}
-	defer f.Close() // opened to read only: nothing can be lost
+	defer func() { _ = f.Close() }() // opened to read only: nothing can be lost
 	content, err := io.ReadAll(io.LimitReader(f, maxSecretFile+1))
 	if err != nil {
 		return "", fmt.Errorf("cannot read it: %w", err)
