@@ -53,7 +53,7 @@ func (c *Catalog) Use(ctx context.Context, programs ...*flow.Program) error {
 		current[p.Name] = p
 	}
 	if c.incoming != "" && current[c.incoming] == nil {
-		return messages.FieldErrorf(messages.CodeUsage, "incoming", "no flow named %q among the files given; there is %s", c.incoming, strings.Join(slices.Sorted(maps.Keys(current)), ", "))
+		return messages.FieldErrorf(messages.CodeUsage, "incoming", "no flow named %q among the files given; there is %s", c.incoming, namesOf(current))
 	}
 	for _, p := range programs {
 		if err := c.store.PutFlow(ctx, p.Name, p.Hash, p.Source); err != nil {
@@ -117,15 +117,33 @@ func (c *Catalog) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		}
-		c.mu.RLock()
-		programs := slices.Collect(maps.Values(c.current))
-		c.mu.RUnlock()
-		for _, p := range programs {
-			// A read, not a write: another worker may have made a newer version current.
-			if _, err := c.store.Flow(ctx, p.Hash); err != nil {
-				c.log.WarnContext(ctx, "flow not refreshed; the next hour tries again", "flow", p.Name, "error", err)
-			}
+			c.refresh(ctx)
 		}
 	}
+}
+
+// refresh starts the retention of the current flows anew. It reads them rather than
+// write them: another worker may have made a newer version current.
+func (c *Catalog) refresh(ctx context.Context) {
+	c.mu.RLock()
+	programs := slices.Collect(maps.Values(c.current))
+	c.mu.RUnlock()
+	for _, p := range programs {
+		_, err := c.store.Flow(ctx, p.Hash)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case messages.CodeOf(err) == messages.CodeNotFound:
+			c.log.ErrorContext(ctx, "the store has lost a flow that this worker runs; restart the worker to store it again", "flow", p.Name, "hash", p.Hash)
+		default:
+			c.log.WarnContext(ctx, "flow not refreshed; the next hour tries again", "flow", p.Name, "error", err)
+		}
+	}
+}
+
+// namesOf is a list for people.
+func namesOf(programs map[string]*flow.Program) string {
+	if len(programs) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(programs)), ", ")
 }

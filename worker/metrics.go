@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
 	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/worker/call"
 )
@@ -23,13 +24,13 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "offhook_worker_decisions_total", Help: "Arrivals stepped, by event and what was made of them.",
+			Name: "offhook_worker_decisions_total", Help: "Arrivals stepped, redeliveries among them, by event and what was made of them.",
 		}, []string{"event", "decision"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "offhook_worker_failures_total", Help: "Messages the handlers parked, by reason.",
+			Name: "offhook_worker_failures_total", Help: "Messages the handlers gave up and parked, by reason.",
 		}, []string{"reason"}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "offhook_worker_retries_total", Help: "Deliveries that could not be stepped and will come again.",
+			Name: "offhook_worker_retries_total", Help: "Deliveries handed back, to come again.",
 		}),
 		races: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "offhook_worker_conflicts_total", Help: "Commits lost to another worker and stepped again.",
@@ -38,21 +39,20 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "offhook_worker_late_replies_total", Help: "Decisions made after the answer window had closed.",
 		}),
 		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "offhook_dials_total", Help: "Requests to TeleSign to dial, by outcome.",
+			Name: "offhook_dials_total", Help: "Dials tried, by outcome; expired and not_sent ones did not reach TeleSign.",
 		}, []string{"outcome"}),
 	}
 	r.MustRegister(m.decisions, m.failures, m.retries, m.races, m.lates, m.dials)
 	return m
 }
 
-func (m *Metrics) decided(event string, kind call.DecisionKind) {
-	switch telesign.EventName(event) {
-	case telesign.IncomingCall, telesign.DialCompleted, telesign.SpeakCompleted, telesign.PlayCompleted,
-		telesign.CallLegCompleted, telesign.CallCompleted:
-	case "":
+func (m *Metrics) decided(d bus.Delivery, kind call.DecisionKind) {
+	event := "other"
+	switch {
+	case d.Kind == messages.KindTold: // it carries the name of the event it is about
 		event = string(messages.KindTold)
-	default:
-		event = "other"
+	case telesign.EventName(d.Event).Known():
+		event = d.Event
 	}
 	m.decisions.WithLabelValues(event, string(kind)).Inc()
 }

@@ -2,7 +2,7 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -19,6 +19,9 @@ const (
 	reapBatch = 100
 )
 
+// outcomeLost is the outcome of a try that nobody wrote one down for.
+const outcomeLost = "no_outcome"
+
 // Reaper turns intents whose outcome never came, because the process that sent
 // them died, into unknown. It dials nobody: an unknown call is resolved by an event
 // that carries its external_id, or by an operator.
@@ -28,7 +31,8 @@ type Reaper struct {
 	log   *slog.Logger
 }
 
-// NewReaper makes a reaper. Several may run: a resolution happens once.
+// NewReaper makes a reaper. Several may run: a resolution happens once. A dial that
+// two of them look at in the same moment may be in the failed stream twice.
 func NewReaper(st *store.Store, b *bus.Bus, log *slog.Logger) *Reaper {
 	return &Reaper{store: st, bus: b, log: log}
 }
@@ -39,7 +43,7 @@ func (r *Reaper) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := r.reap(ctx); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "due dials not looked at; trying again", "error", err)
+			r.log.WarnContext(ctx, "due dials not given up; trying again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -49,46 +53,43 @@ func (r *Reaper) Run(ctx context.Context) error {
 	}
 }
 
+// reap gives up what is due now, one batch of it. One intent that cannot be given up
+// does not keep the others; a store or bus that is away does.
 func (r *Reaper) reap(ctx context.Context) error {
 	ids, err := r.store.DueIntents(ctx, reapBatch)
 	if err != nil {
 		return err
 	}
+	var failures []error
 	for _, id := range ids {
-		if err := r.giveUp(ctx, id); err != nil {
-			return fmt.Errorf("intent %s: %w", id, err)
+		err := r.giveUp(ctx, id)
+		if err == nil {
+			continue
+		}
+		failures = append(failures, fmt.Errorf("intent %s: %w", id, err))
+		if code := messages.CodeOf(err); code == messages.CodeUnavailable || code == messages.CodeTimeout {
+			break
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
-// giveUp turns a due intent into unknown and takes it off the due set. The failure
-// is kept first: a crash in between shows it twice rather than never.
+// giveUp makes a due intent unknown, unless an event or the dialer has settled it
+// meanwhile, keeps the failure and takes the intent off the due set. An unknown one
+// is due until its failure is kept: a crash in between shows it twice rather than
+// never.
 func (r *Reaper) giveUp(ctx context.Context, id string) error {
-	intent, err := r.store.Intent(ctx, id)
-	if err != nil && messages.CodeOf(err) != messages.CodeNotFound {
+	intent, err := r.store.ResolveTry(ctx, id, store.Resolution{Status: messages.CallUnknown, Outcome: outcomeLost})
+	switch {
+	case err != nil && messages.CodeOf(err) == messages.CodeNotFound:
+		r.log.ErrorContext(ctx, "a dial's outcome never came, and its intent has expired", "id", id)
+	case err != nil:
 		return err
-	}
-	if intent.Status == messages.CallDialing {
-		if err := r.bus.Park(ctx, Ambiguous(intent, "the process that dialled ended before it wrote the outcome")); err != nil {
+	case intent.Status == messages.CallUnknown:
+		if err := r.bus.Park(ctx, ambiguous(intent, "the process that dialled ended before it had settled the outcome")); err != nil {
 			return err
 		}
-		if _, err := r.store.ResolveTry(ctx, id, store.Resolution{Status: messages.CallUnknown, Outcome: "no_outcome"}); err != nil {
-			return err
-		}
-		r.log.WarnContext(ctx, "a dial's outcome never came; it is unknown and will not be sent again", "id", id)
+		r.log.WarnContext(ctx, "a dial's outcome never came; it is unknown and will not be sent again", "id", id, "outcome", intent.Outcome)
 	}
 	return r.store.ClearDue(ctx, id)
-}
-
-// Ambiguous is the failure of a dial that may or may not have rung.
-func Ambiguous(intent messages.Intent, why string) messages.Failure {
-	body, err := json.Marshal(intent)
-	if err != nil { // strings and times always marshal
-		body = []byte(intent.ID)
-	}
-	return messages.Failure{
-		Kind: messages.FailureDial, Reason: messages.ReasonAmbiguous, Error: why, Attempts: intent.Attempt,
-		FailedAt: time.Now().UTC(), Subject: messages.JobSubject(messages.CampaignDirect, messages.ZoneAny), Body: body,
-	}
 }

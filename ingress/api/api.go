@@ -1,27 +1,21 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/store"
 	"github.com/offhook/offhook/worker/call"
+	"github.com/offhook/offhook/worker/flow"
 )
-
-// maxBody bounds a request. The largest honest one is a call with some dozen
-// contact fields.
-const maxBody = 64 << 10
 
 // Jobs is where dial jobs are queued; messages/bus is its other side.
 type Jobs interface {
-	// PublishJob returns once the job is stored.
+	// PublishJob returns once the job is stored. An error leaves open whether it is.
 	PublishJob(ctx context.Context, j messages.DialJob) error
 }
 
@@ -31,17 +25,18 @@ type Config struct {
 	Limits   call.Limits // the workers' own, so that timelines say what callers heard
 }
 
-// API answers HTTP requests about calls and flows.
+// API answers HTTP requests about calls and flows. It is safe for concurrent use.
 type API struct {
-	cfg   Config
-	store *store.Store
-	jobs  Jobs
-	log   *slog.Logger
+	cfg    Config
+	store  *store.Store
+	jobs   Jobs
+	origin *http.CrossOriginProtection
+	log    *slog.Logger
 }
 
 // New makes an API.
 func New(cfg Config, st *store.Store, jobs Jobs, log *slog.Logger) *API {
-	return &API{cfg: cfg, store: st, jobs: jobs, log: log}
+	return &API{cfg: cfg, store: st, jobs: jobs, origin: http.NewCrossOriginProtection(), log: log}
 }
 
 // Register adds the API's routes:
@@ -58,15 +53,25 @@ func (a *API) Register(mux *http.ServeMux) {
 	}))
 }
 
-// only makes a handler for one method ("" for any) of a function that returns what
-// to write. It is the one place that turns errors into answers.
+// only makes a handler for one method ("" for any; GET includes HEAD) of a function
+// that returns what to write. It is the one place that turns errors into answers.
+//
+// A browser on this machine reaches a loopback address on behalf of any page it
+// shows; such a page may not change anything here.
 func (a *API) only(method string, handle func(http.ResponseWriter, *http.Request) (int, any, error)) http.Handler {
+	allowed := method
+	if method == http.MethodGet {
+		allowed = "GET, HEAD"
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, body, err := http.StatusOK, any(nil), error(nil)
-		if method != "" && r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead) {
-			w.Header().Set("Allow", method)
+		switch {
+		case method != "" && r.Method != method && (method != http.MethodGet || r.Method != http.MethodHead):
+			w.Header().Set("Allow", allowed)
 			err = messages.Errorf(messages.CodeMethod, "%s is not possible here; use %s", r.Method, method)
-		} else {
+		case a.origin.Check(r) != nil:
+			err = messages.Errorf(messages.CodeUnauthorized, "the request comes from a web page of another origin")
+		default:
 			status, body, err = handle(w, r)
 		}
 		if err != nil {
@@ -76,45 +81,41 @@ func (a *API) only(method string, handle func(http.ResponseWriter, *http.Request
 				a.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.Pattern, "error", err)
 			}
 		}
-		encoded, err := json.Marshal(body)
-		if err != nil {
-			a.log.ErrorContext(r.Context(), "answer not encoded", "path", r.Pattern, "error", err)
-			status, encoded = http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":"internal error; see the log"}}`)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		if _, err := w.Write(append(encoded, '\n')); err != nil {
-			a.log.DebugContext(r.Context(), "client went away", "error", err)
-		}
+		a.write(w, r, status, body)
 	})
 }
 
-// readJSON reads one JSON object into v, strictly: an unknown field is probably a
-// misspelt one.
-func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return messages.Errorf(messages.CodeTooLarge, "the request is larger than %d bytes", maxBody)
-	case err != nil:
-		return messages.Errorf(messages.CodeInvalid, "the request could not be read: %w", err)
+func (a *API) write(w http.ResponseWriter, r *http.Request, status int, body any) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		a.log.ErrorContext(r.Context(), "answer not encoded", "path", r.Pattern, "error", err)
+		status, encoded = http.StatusInternalServerError, []byte(`{"error":{"code":"internal","message":"internal error; see the log"}}`)
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return messages.Errorf(messages.CodeInvalid, "the request is not the JSON that is wanted here: %w", err)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store") // people's numbers, and true for a moment only
+	w.WriteHeader(status)
+	if _, err := w.Write(append(encoded, '\n')); err != nil {
+		a.log.DebugContext(r.Context(), "client went away", "error", err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return messages.Errorf(messages.CodeInvalid, "there is something after the JSON object")
-	}
-	return nil
 }
 
 func (a *API) listFlows(_ http.ResponseWriter, r *http.Request) (int, any, error) {
 	flows, err := a.store.Flows(r.Context())
 	if err != nil {
-		return 0, nil, fmt.Errorf("list flows: %w", err)
+		return 0, nil, err
 	}
 	return http.StatusOK, messages.Flows{Flows: flows}, nil
+}
+
+// program is one version of a flow. CodeNotFound when the store does not have it.
+func (a *API) program(ctx context.Context, hash string) (*flow.Program, error) {
+	source, err := a.store.Flow(ctx, hash)
+	if err != nil {
+		return nil, fmt.Errorf("load flow version %s: %w", hash, err)
+	}
+	program, err := flow.Compile("flow "+hash, source)
+	if err != nil {
+		return nil, messages.Errorf(messages.CodeConflict, "flow version %s was stored by a worker that reads it otherwise; run the same version of offhook everywhere: %w", hash, err)
+	}
+	return program, nil
 }

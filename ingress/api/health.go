@@ -3,9 +3,12 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // checkTimeout bounds one readiness check. An orchestrator that asks every few
@@ -17,11 +20,13 @@ const checkTimeout = time.Second
 // process is not draining, else 503 with what is wrong.
 type Health struct {
 	checks   map[string]func(ctx context.Context) error
+	running  singleflight.Group // by name: whoever asks meanwhile gets the same result
 	draining atomic.Bool
 }
 
-// NewHealth makes a Health of named checks, such as nats and redis. Each gets a
-// context of one second and must be safe for concurrent use.
+// NewHealth makes a Health of named checks, such as nats and redis. They run side by
+// side, each at most once at a time, with a context of one second; one that does
+// not return by then counts as failed, and whoever wrote it owns its goroutine.
 func NewHealth(checks map[string]func(ctx context.Context) error) *Health {
 	return &Health{checks: checks}
 }
@@ -35,20 +40,44 @@ func (h *Health) Register(mux *http.ServeMux) {
 		writeHealth(w, http.StatusOK, map[string]string{"status": "alive"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		status, answer := http.StatusOK, map[string]string{"status": "ready"}
 		if h.draining.Load() {
-			status, answer = http.StatusServiceUnavailable, map[string]string{"status": "draining"}
+			writeHealth(w, http.StatusServiceUnavailable, map[string]string{"status": "draining"})
+			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
-		defer cancel()
-		for name, check := range h.checks {
-			if err := check(ctx); err != nil {
-				status, answer["status"] = http.StatusServiceUnavailable, "not ready"
-				answer[name] = err.Error()
-			}
+		status, answer := http.StatusOK, map[string]string{"status": "ready"}
+		for name, err := range h.failures(r.Context()) {
+			status, answer["status"] = http.StatusServiceUnavailable, "not ready"
+			answer[name] = err.Error()
 		}
 		writeHealth(w, status, answer)
 	})
+}
+
+// failures are the checks that do not succeed within checkTimeout.
+func (h *Health) failures(ctx context.Context) map[string]error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	results := make(map[string]<-chan singleflight.Result, len(h.checks))
+	for name, check := range h.checks {
+		results[name] = h.running.DoChan(name, func() (any, error) {
+			// Not of the request: others may be waiting for the same result.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), checkTimeout)
+			defer cancel()
+			return nil, check(ctx)
+		})
+	}
+	failed := make(map[string]error)
+	for name, result := range results {
+		select {
+		case r := <-result:
+			if r.Err != nil {
+				failed[name] = r.Err
+			}
+		case <-ctx.Done():
+			failed[name] = fmt.Errorf("no answer within %s", checkTimeout)
+		}
+	}
+	return failed
 }
 
 func writeHealth(w http.ResponseWriter, status int, answer map[string]string) {

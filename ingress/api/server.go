@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -18,28 +20,49 @@ const (
 	stopWithin   = 5 * time.Second
 )
 
-// Serve serves the internal listener until ctx ends, then lets requests under way
-// finish for five seconds and closes the rest. It closes ln.
+// errStopping is why requests under way are given up.
+var errStopping = errors.New("the process is stopping")
+
+// Serve serves the internal listener until ctx ends or the listener fails, then
+// lets requests under way finish for five seconds, cancels the rest, closes their
+// connections and waits for their handlers. It closes ln. The error says that the
+// listener failed, or that somebody was cut off.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog.Logger) error {
+	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer abort(nil)
+	var handlers sync.RWMutex // held for reading by each handler
+	over := false
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handlers.RLock()
+			defer handlers.RUnlock()
+			if over {
+				panic(http.ErrAbortHandler) // its connection is closed already
+			}
+			handler.ServeHTTP(w, r)
+		}),
+		BaseContext:       func(net.Listener) context.Context { return work },
+		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	var failure error
 	select {
-	case err := <-failed:
-		return err
+	case err := <-served:
+		failure = fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+		served <- http.ErrServerClosed
 	case <-ctx.Done():
 	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	stopCtx, cancel := context.WithTimeout(work, stopWithin)
 	defer cancel()
-	err := srv.Shutdown(stopCtx)
-	if err != nil {
-		err = errors.Join(err, srv.Close())
+	if err := srv.Shutdown(stopCtx); err != nil {
+		abort(errStopping)
+		failure = errors.Join(failure, fmt.Errorf("requests were cut off %s after the stop: %w", stopWithin, err), srv.Close())
 	}
-	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
+	<-served
+	handlers.Lock()
+	over = true
+	handlers.Unlock()
+	return failure
 }

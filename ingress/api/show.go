@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -12,33 +13,48 @@ import (
 // showCall answers with one call, found by TeleSign's reference_id or by the id
 // that placing it returned.
 func (a *API) showCall(_ http.ResponseWriter, r *http.Request) (int, any, error) {
-	id := r.PathValue("id")
-	found, err := a.callByReference(r.Context(), id)
+	ctx, id := r.Context(), r.PathValue("id")
+	found, err := a.callByReference(ctx, id)
+	if err == nil && found == nil {
+		found, err = a.callByIntent(ctx, id)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
-	if found != nil {
-		if found.Record.ExternalID != "" {
-			intent, err := a.store.Intent(r.Context(), found.Record.ExternalID)
-			switch {
-			case err == nil:
-				found.Intent = &intent
-			case messages.CodeOf(err) != messages.CodeNotFound: // not ours, or expired before its call
-				return 0, nil, fmt.Errorf("load intent: %w", err)
-			}
-		}
-		return http.StatusOK, found, nil
+	return http.StatusOK, found, nil
+}
+
+// callByReference is the call that events have been seen of, with the intent that
+// it was placed by, if that was ours; nil when there is no such call.
+func (a *API) callByReference(ctx context.Context, id string) (*messages.Call, error) {
+	found, err := a.stepped(ctx, id)
+	if err != nil || found == nil || found.Record.ExternalID == "" {
+		return found, err
 	}
-	intent, err := a.store.Intent(r.Context(), id)
-	if messages.CodeOf(err) == messages.CodeNotFound {
-		return 0, nil, messages.Errorf(messages.CodeNotFound, "no call %q: neither a reference_id nor the id of a placed call, or older than the retention of calls", id)
+	intent, err := a.store.Intent(ctx, found.Record.ExternalID)
+	switch {
+	case messages.CodeOf(err) == messages.CodeNotFound: // not ours, or expired before its call
+	case err != nil:
+		return nil, fmt.Errorf("load intent: %w", err)
+	case intent.CallID == id: // else another call carried the same external_id first
+		found.Intent = &intent
 	}
+	return found, nil
+}
+
+// callByIntent is the call that was placed under id, as far as it has come.
+func (a *API) callByIntent(ctx context.Context, id string) (*messages.Call, error) {
+	intent, err := a.store.Intent(ctx, id)
 	if err != nil {
-		return 0, nil, fmt.Errorf("load intent: %w", err)
+		if messages.CodeOf(err) == messages.CodeNotFound {
+			return nil, messages.Errorf(messages.CodeNotFound, "no call %q: neither a reference_id nor the id of a placed call, or older than the retention of calls", clip(id))
+		}
+		return nil, fmt.Errorf("load intent: %w", err)
 	}
+	var found *messages.Call
 	if intent.CallID != "" {
-		if found, err = a.callByReference(r.Context(), intent.CallID); err != nil {
-			return 0, nil, err
+		if found, err = a.stepped(ctx, intent.CallID); err != nil {
+			return nil, err
 		}
 	}
 	if found == nil {
@@ -48,12 +64,12 @@ func (a *API) showCall(_ http.ResponseWriter, r *http.Request) (int, any, error)
 		}}
 	}
 	found.Intent = &intent
-	return http.StatusOK, found, nil
+	return found, nil
 }
 
-// callByReference is the call that events have been seen of; nil when there is
-// none.
-func (a *API) callByReference(ctx context.Context, id string) (*messages.Call, error) {
+// stepped is the call that workers have stepped, without its intent; nil when there
+// is none.
+func (a *API) stepped(ctx context.Context, id string) (*messages.Call, error) {
 	stored, err := a.store.LoadCall(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load call: %w", err)
@@ -62,7 +78,10 @@ func (a *API) callByReference(ctx context.Context, id string) (*messages.Call, e
 		return nil, nil
 	}
 	state, err := call.ParseState(id, stored.State)
-	if err != nil {
+	switch {
+	case errors.Is(err, call.ErrNewerSchema):
+		return nil, messages.Errorf(messages.CodeConflict, "call %q is kept by a newer version of offhook than this API; upgrade the API to see it", clip(id))
+	case err != nil:
 		return nil, err
 	}
 	raw, err := a.store.LoadLog(ctx, id)
@@ -75,7 +94,11 @@ func (a *API) callByReference(ctx context.Context, id string) (*messages.Call, e
 	}
 	machine := call.Machine{Limits: a.cfg.Limits}
 	if state.Facts != nil && state.Facts.FlowHash != "" {
-		if machine.Program, err = a.program(ctx, state.Facts.FlowHash); err != nil {
+		machine.Program, err = a.program(ctx, state.Facts.FlowHash)
+		switch {
+		case messages.CodeOf(err) == messages.CodeNotFound: // the call itself is there
+			return nil, messages.Errorf(messages.CodeInternal, "call %q is there, but the flow version it ran, %s, has been lost", clip(id), state.Facts.FlowHash)
+		case err != nil:
 			return nil, err
 		}
 	}
@@ -83,6 +106,7 @@ func (a *API) callByReference(ctx context.Context, id string) (*messages.Call, e
 	if err != nil {
 		return nil, fmt.Errorf("read the call: %w", err)
 	}
+	record.CallID = id // also of a call of which only ingress has told yet
 	status := messages.CallLive
 	if state.Ended() {
 		status = messages.CallEnded

@@ -174,12 +174,9 @@ func (b *Bus) publish(ctx context.Context, m *nats.Msg) error {
 	}
 }
 
-// The errors of a PubAck that say the message itself is too large. nats.go has no
-// names for them.
-const (
-	errCodeMessageTooLarge = 10054
-	errCodeHeadersTooLarge = 10097
-)
+// errCodeHeadersTooLarge is how a PubAck refuses a header block above 64 KiB;
+// nats.go has no name for it.
+const errCodeHeadersTooLarge = 10097
 
 // publishError gives a failed publish its code; nil stays nil.
 func publishError(subject string, err error) error {
@@ -193,7 +190,7 @@ func publishError(subject string, err error) error {
 		err = fmt.Errorf("%w (%w)", errDisconnected, err)
 	case errors.Is(err, nats.ErrMaxPayload):
 		code = messages.CodeTooLarge
-	case errors.As(err, &api) && (api.ErrorCode == errCodeMessageTooLarge || api.ErrorCode == errCodeHeadersTooLarge):
+	case errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamMessageExceedsMaximum || api.ErrorCode == errCodeHeadersTooLarge):
 		code = messages.CodeTooLarge
 	}
 	return messages.Errorf(code, "publish to %s: %w", subject, err)
