@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childURL) != "" { // this process is the second worker of TestEdge37…
+	if os.Getenv(childURL) != "" { // this process is the second worker of Test…
 		os.Exit(child())
 	}
 	goleak.VerifyTestMain(m)

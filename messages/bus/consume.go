@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -222,7 +223,7 @@ const repairTimeout = 2 * time.Second
 func (l *loop) find(ctx context.Context) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
 	defer cancel()
-	return l.bus.js.Consumer(ctx, l.stream, l.consumer)
+	return l.bus.js.Consumer(ctx, l.stream, l.consumer) //nolint:wrapcheck // recover tells these errors apart and logs them with their place
 }
 
 // fetch makes one pull for n messages and starts a handler for each that comes. It
@@ -240,7 +241,7 @@ func (l *loop) fetch(work context.Context, consumer jetstream.Consumer, n int, h
 	began := time.Now()
 	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullExpiry))
 	if err != nil {
-		return 0, err
+		return 0, err //nolint:wrapcheck // as in find
 	}
 	used := 0
 	for msg := range batch.Messages() {
@@ -256,7 +257,7 @@ func (l *loop) fetch(work context.Context, consumer jetstream.Consumer, n int, h
 			l.process(work, msg)
 		})
 	}
-	return used, batch.Error()
+	return used, batch.Error() //nolint:wrapcheck // as in find
 }
 
 // recover looks at a failed pull. A consumer or stream that is gone is created
@@ -284,7 +285,7 @@ func (l *loop) process(work context.Context, msg jetstream.Msg) {
 		l.log.Error("a message without delivery data came in; it cannot be acked", "subject", msg.Subject(), "error", err)
 		return
 	}
-	t := &task{loop: l, msg: msg, attempt: int(meta.NumDelivered), sequence: meta.Sequence.Stream, stored: meta.Timestamp}
+	t := &task{loop: l, msg: msg, attempt: int(min(meta.NumDelivered, math.MaxInt32)), sequence: meta.Sequence.Stream, stored: meta.Timestamp}
 	t.name(fmt.Sprintf("%s #%d", msg.Subject(), t.sequence), "")
 	defer t.finish()
 

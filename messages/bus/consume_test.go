@@ -77,9 +77,9 @@ func TestADeliveryIsTheEnvelopeAsPublished(t *testing.T) {
 	})
 }
 
-// Edge case 3: with two workers whose handlers are slower than ack-wait, prefetched
+// With two workers whose handlers are slower than ack-wait, prefetched
 // messages would expire in the buffer of one and be handled by the other as well.
-func TestEdge3SlowHandlersOnTwoWorkersHandleEveryEventOnce(t *testing.T) {
+func TestSlowHandlersOnTwoWorkersHandleEveryEventOnce(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	const ackWait, slots, events = 200 * time.Millisecond, 4, 16
@@ -87,8 +87,7 @@ func TestEdge3SlowHandlersOnTwoWorkersHandleEveryEventOnce(t *testing.T) {
 	handled := make(map[string]int)
 	var now, most atomic.Int32
 	all := make(chan struct{}, events*2)
-	slow := func(Delivery) Result { return Done() }
-	slow = func(d Delivery) Result {
+	slow := func(d Delivery) Result {
 		most.Store(max(most.Load(), now.Add(1)))
 		<-time.After(2 * ackWait) // what is slow is the handler, not the test
 		now.Add(-1)
@@ -180,9 +179,9 @@ func TestRetryComesBackAfterItsDelay(t *testing.T) {
 	}
 }
 
-// Edge case 4: a bare nak burns the deliveries in milliseconds. One second without
+// A bare nak burns the deliveries in milliseconds. One second without
 // the store must not park anything.
-func TestEdge4AOneSecondOutageParksNothing(t *testing.T) {
+func TestAOneSecondOutageParksNothing(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	const events = 20
@@ -208,9 +207,9 @@ func TestEdge4AOneSecondOutageParksNothing(t *testing.T) {
 	}
 }
 
-// Edge case 4 for sixty seconds and more, by arithmetic: what the loop's delays add
+// An outage of sixty seconds and more, by arithmetic: what the loop's delays add
 // up to before the attempts are used up, with all the jitter against us.
-func TestEdge4SixtySecondsOfOutageFitIntoTheAttempts(t *testing.T) {
+func TestSixtySecondsOfOutageFitIntoTheAttempts(t *testing.T) {
 	t.Parallel()
 	attempts := ConsumerConfig{}.WithDefaults().MaxAttempts
 	shortest := time.Hour
@@ -345,8 +344,8 @@ func TestAHangingHandlerLosesItsMessageWhenItsTimeIsOver(t *testing.T) {
 	}
 }
 
-// Edge case 16, on one node: NATS restarts under a running loop.
-func TestEdge16TheLoopSurvivesARestartOfNATS(t *testing.T) {
+// NATS, one node of it, restarts under a running loop.
+func TestTheLoopSurvivesARestartOfNATS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := startServerAt(t, dir, "127.0.0.1:0")
@@ -373,9 +372,9 @@ func TestEdge16TheLoopSurvivesARestartOfNATS(t *testing.T) {
 	}
 }
 
-// Edge case 16: a consumer that is gone is made again, with everything that was
+// A consumer that is gone is made again, with everything that was
 // not acked.
-func TestEdge16TheLoopMakesItsConsumerAgain(t *testing.T) {
+func TestTheLoopMakesItsConsumerAgain(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	got := make(chan string, 10)

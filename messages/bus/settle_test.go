@@ -53,8 +53,8 @@ func acked(t testing.TB, b *Bus, stream, consumer string, floor uint64) {
 	})
 }
 
-// Edge case 6: what cannot be read is parked, byte for byte, and the others go on.
-func TestEdge6PoisonIsParkedAsItWas(t *testing.T) {
+// What cannot be read is parked, byte for byte, and the others go on.
+func TestPoisonIsParkedAsItWas(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	poison := &nats.Msg{
@@ -82,7 +82,7 @@ func TestEdge6PoisonIsParkedAsItWas(t *testing.T) {
 	acked(t, b, messages.StreamEvents, messages.ConsumerEvents, 2)
 }
 
-func TestEdge6AJobThatIsNotAJobIsParked(t *testing.T) {
+func TestAJobThatIsNotAJobIsParked(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	if _, err := b.js.Publish(within(t, patience), messages.JobSubject(messages.CampaignDirect, messages.ZoneAny), []byte(`{"intent":7}`)); err != nil {
@@ -99,8 +99,8 @@ func TestEdge6AJobThatIsNotAJobIsParked(t *testing.T) {
 	acked(t, b, messages.StreamJobs, messages.ConsumerDirect, 1)
 }
 
-// Edge case 6: a panic is contained, parked with its stack, and stops nobody else.
-func TestEdge6APanicIsParkedWithItsStack(t *testing.T) {
+// A panic is contained, parked with its stack, and stops nobody else.
+func TestAPanicIsParkedWithItsStack(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	got := make(chan string, 1)
@@ -136,9 +136,9 @@ func TestAHandlerMayPark(t *testing.T) {
 	acked(t, b, messages.StreamEvents, messages.ConsumerEvents, 1)
 }
 
-// Edge case 5: when the attempts are used up the message is parked by the worker;
+// When the attempts are used up the message is parked by the worker;
 // JetStream's own limit would make it invisible.
-func TestEdge5ExhaustedDeliveriesAreParked(t *testing.T) {
+func TestExhaustedDeliveriesAreParked(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	runs := make(chan int, 10)
@@ -160,9 +160,9 @@ func TestEdge5ExhaustedDeliveriesAreParked(t *testing.T) {
 	receiveNone(t, "an attempt too many", runs)
 }
 
-// Edge case 6: a message that kills its worker before any handler can count is
+// A message that kills its worker before any handler can count is
 // parked by the number of its deliveries, without being handled again.
-func TestEdge6AMessageThatKillsItsWorkersIsParkedUnhandled(t *testing.T) {
+func TestAMessageThatKillsItsWorkersIsParkedUnhandled(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t), ackWaitOf(100*time.Millisecond))
 	tell(t, b, event("c"))
@@ -185,9 +185,9 @@ func TestEdge6AMessageThatKillsItsWorkersIsParkedUnhandled(t *testing.T) {
 	acked(t, b, messages.StreamEvents, messages.ConsumerEvents, 1)
 }
 
-// Edge case 5: while the failed stream does not take it, a message must not be lost,
+// While the failed stream does not take it, a message must not be lost,
 // whatever its number of deliveries. With a MaxDeliver on the consumer it would be.
-func TestEdge5AMessageThatCannotBeParkedComesBackUntilItCan(t *testing.T) {
+func TestAMessageThatCannotBeParkedComesBackUntilItCan(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	if err := b.js.DeleteStream(within(t, patience), messages.StreamFailed); err != nil {
@@ -319,9 +319,9 @@ func TestAfterRunsForNothingButDone(t *testing.T) {
 	}
 }
 
-// Edge case 1: no dial without the certainty that the job is gone. The ack may be
+// No dial without the certainty that the job is gone. The ack may be
 // lost on its way to the server, or its confirmation on the way back.
-func TestEdge1WithoutAConfirmedAckAfterDoesNotRun(t *testing.T) {
+func TestWithoutAConfirmedAckAfterDoesNotRun(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string

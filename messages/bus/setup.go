@@ -57,7 +57,7 @@ func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) (je
 		}
 	}
 	if err != nil {
-		return jetstream.StreamConfig{}, err
+		return jetstream.StreamConfig{}, fmt.Errorf("look up or create it: %w", err)
 	}
 	return s.CachedInfo().Config, nil
 }
@@ -71,7 +71,7 @@ func (b *Bus) ensureConsumer(ctx context.Context, want durable) (jetstream.Consu
 		}
 	}
 	if err != nil {
-		return jetstream.ConsumerConfig{}, err
+		return jetstream.ConsumerConfig{}, fmt.Errorf("look up or create it: %w", err)
 	}
 	return c.CachedInfo().Config, nil
 }

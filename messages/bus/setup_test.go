@@ -53,32 +53,58 @@ func TestSetupRefusesAStreamThatDiffers(t *testing.T) {
 		change func(*jetstream.StreamConfig)
 		want   []string
 	}{
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
-			[]string{"discard", `has "DiscardOld"`, `needs "DiscardNew"`, "nats stream edit OFFHOOK_EVENTS --discard=new"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-			[]string{"max_age", `has "1h0m0s"`, `needs "168h0m0s"`, "--max-age=168h0m0s, or change EventsRetention"}},
-		{messages.StreamRecords, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-			[]string{"max_age", `needs "9600h0m0s"`, "or change RecordsRetention"}},
-		{messages.StreamFailed, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-			[]string{"max_age", `has "1h0m0s"`, `needs "0s"`, "nats stream edit OFFHOOK_FAILED --max-age=0s"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.AllowRollup = true },
-			[]string{"allow_rollup_hdrs", `has "true"`, `needs "false"`, "--no-allow-rollup"}},
-		{messages.StreamJobs, func(c *jetstream.StreamConfig) { c.AllowDirect = false },
-			[]string{"allow_direct", `needs "true"`, "--allow-direct"}},
-		{messages.StreamJobs, func(c *jetstream.StreamConfig) { c.MaxConsumers = 5 },
-			[]string{"max_consumers", `has "5"`, `needs "20000"`, "--max-consumers=20000"}},
-		{messages.StreamRecords, func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
-			[]string{"duplicate_window", `has "1m0s"`, `needs "2m0s"`, "--dupe-window=2m0s"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10 },
-			[]string{"max_msg_size", `has "10"`, `needs "262144"`, "--max-msg-size=262144"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 },
-			[]string{"max_msgs_per_subject", `has "9"`, "--max-msgs-per-subject=-1"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.Subjects = []string{"offhook.events.*", "x"} },
-			[]string{"subjects", `has "[offhook.events.* x]"`, "--subjects='offhook.events.*'"}},
-		{messages.StreamEvents, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
-			[]string{"allow_msg_ttl", `has "true"`, "nats stream backup"}},
-		{messages.StreamJobs, func(c *jetstream.StreamConfig) { c.DenyPurge = true },
-			[]string{"deny_purge", `has "true"`, "nats stream backup"}},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+			[]string{"discard", `has "DiscardOld"`, `needs "DiscardNew"`, "nats stream edit OFFHOOK_EVENTS --discard=new"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+			[]string{"max_age", `has "1h0m0s"`, `needs "168h0m0s"`, "--max-age=168h0m0s, or change EventsRetention"},
+		},
+		{
+			messages.StreamRecords, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+			[]string{"max_age", `needs "9600h0m0s"`, "or change RecordsRetention"},
+		},
+		{
+			messages.StreamFailed, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+			[]string{"max_age", `has "1h0m0s"`, `needs "0s"`, "nats stream edit OFFHOOK_FAILED --max-age=0s"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.AllowRollup = true },
+			[]string{"allow_rollup_hdrs", `has "true"`, `needs "false"`, "--no-allow-rollup"},
+		},
+		{
+			messages.StreamJobs, func(c *jetstream.StreamConfig) { c.AllowDirect = false },
+			[]string{"allow_direct", `needs "true"`, "--allow-direct"},
+		},
+		{
+			messages.StreamJobs, func(c *jetstream.StreamConfig) { c.MaxConsumers = 5 },
+			[]string{"max_consumers", `has "5"`, `needs "20000"`, "--max-consumers=20000"},
+		},
+		{
+			messages.StreamRecords, func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute },
+			[]string{"duplicate_window", `has "1m0s"`, `needs "2m0s"`, "--dupe-window=2m0s"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10 },
+			[]string{"max_msg_size", `has "10"`, `needs "262144"`, "--max-msg-size=262144"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 },
+			[]string{"max_msgs_per_subject", `has "9"`, "--max-msgs-per-subject=-1"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.Subjects = []string{"offhook.events.*", "x"} },
+			[]string{"subjects", `has "[offhook.events.* x]"`, "--subjects='offhook.events.*'"},
+		},
+		{
+			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+			[]string{"allow_msg_ttl", `has "true"`, "nats stream backup"},
+		},
+		{
+			messages.StreamJobs, func(c *jetstream.StreamConfig) { c.DenyPurge = true },
+			[]string{"deny_purge", `has "true"`, "nats stream backup"},
+		},
 	}
 	b := connect(t, startServer(t))
 	for _, tt := range tests {
@@ -157,23 +183,39 @@ func TestSetupRefusesAConsumerThatDiffers(t *testing.T) {
 		change func(*jetstream.ConsumerConfig)
 		want   []string
 	}{
-		{func(c *jetstream.ConsumerConfig) { c.AckWait = 30 * time.Second },
-			[]string{"ack_wait", `has "30s"`, `needs "1s"`, "nats consumer edit OFFHOOK_EVENTS worker --wait=1s, or change AnswerWithin"}},
-		{func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },
-			[]string{"max_ack_pending", `has "1000"`, `needs "65536"`, "--max-pending=65536"}},
-		{func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
-			[]string{"max_deliver", `has "5"`, `needs "-1"`, "--max-deliver=-1"}},
-		// Edge case 4: it replaces ack-wait as well.
-		{func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{5 * time.Second, time.Minute} },
-			[]string{"backoff", `has "[5s 1m0s]"`, `needs "[]"`, "--backoff=none", `ack_wait`, `has "5s"`}},
-		{func(c *jetstream.ConsumerConfig) { c.MaxRequestBatch = 64 },
-			[]string{"max_batch", `has "64"`, `needs "8"`, "--max-pull-batch=8"}},
-		{func(c *jetstream.ConsumerConfig) { c.MaxRequestExpires = 0 },
-			[]string{"max_expires", `has "0s"`, `needs "500ms"`, "--max-pull-expire=500ms"}},
-		{func(c *jetstream.ConsumerConfig) { c.FilterSubject = messages.EventSubject("c") },
-			[]string{"filter_subject", `needs "offhook.events.*"`, "--filter='offhook.events.*'"}},
-		{func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true },
-			[]string{"headers_only", `has "true"`, "--no-headers-only"}},
+		{
+			func(c *jetstream.ConsumerConfig) { c.AckWait = 30 * time.Second },
+			[]string{"ack_wait", `has "30s"`, `needs "1s"`, "nats consumer edit OFFHOOK_EVENTS worker --wait=1s, or change AnswerWithin"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },
+			[]string{"max_ack_pending", `has "1000"`, `needs "65536"`, "--max-pending=65536"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
+			[]string{"max_deliver", `has "5"`, `needs "-1"`, "--max-deliver=-1"},
+		},
+		// It replaces ack-wait as well.
+		{
+			func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{5 * time.Second, time.Minute} },
+			[]string{"backoff", `has "[5s 1m0s]"`, `needs "[]"`, "--backoff=none", `ack_wait`, `has "5s"`},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.MaxRequestBatch = 64 },
+			[]string{"max_batch", `has "64"`, `needs "8"`, "--max-pull-batch=8"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.MaxRequestExpires = 0 },
+			[]string{"max_expires", `has "0s"`, `needs "500ms"`, "--max-pull-expire=500ms"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.FilterSubject = messages.EventSubject("c") },
+			[]string{"filter_subject", `needs "offhook.events.*"`, "--filter='offhook.events.*'"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.HeadersOnly = true },
+			[]string{"headers_only", `has "true"`, "--no-headers-only"},
+		},
 	}
 	b := connect(t, startServer(t))
 	for _, tt := range tests {

@@ -36,9 +36,9 @@ func TestAnEventOfASilentWorkerComesBackAfterAckWait(t *testing.T) {
 	}
 }
 
-// Edge case 38: MaxAckPending. Events that wait for their retry must not hide fresh
+// MaxAckPending. Events that wait for their retry must not hide fresh
 // ones; with the default of 1,000 they would.
-func TestEdge38ABacklogOfRetriesDoesNotHideFreshEvents(t *testing.T) {
+func TestABacklogOfRetriesDoesNotHideFreshEvents(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	const backlog = 1200
@@ -64,8 +64,8 @@ func TestEdge38ABacklogOfRetriesDoesNotHideFreshEvents(t *testing.T) {
 	receive(t, "the fresh event", fresh)
 }
 
-// MaxRequestBatch and MaxRequestExpires: edge case 37, whoever pulls.
-func TestEdge37TheServerRefusesGreedyPulls(t *testing.T) {
+// MaxRequestBatch and MaxRequestExpires, whoever pulls.
+func TestTheServerRefusesGreedyPulls(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	for stream, consumer := range map[string]string{messages.StreamEvents: messages.ConsumerEvents, messages.StreamJobs: messages.ConsumerDirect} {
@@ -129,8 +129,8 @@ func TestAFullStreamRefusesAndKeepsWhatItHas(t *testing.T) {
 	}
 }
 
-// Edge case 39: no roll-up, no schedule and no TTL, whatever headers a message has.
-func TestEdge39NoHeaderErasesOrDelaysAnything(t *testing.T) {
+// No roll-up, no schedule and no TTL, whatever headers a message has.
+func TestNoHeaderErasesOrDelaysAnything(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	for stream, subject := range map[string]string{
@@ -154,8 +154,8 @@ func TestEdge39NoHeaderErasesOrDelaysAnything(t *testing.T) {
 	}
 }
 
-// Edge case 41: MaxConsumers on the jobs stream. Unset, the server stops at 1,000.
-func TestEdge41TheJobsStreamTakesMoreThanAThousandConsumers(t *testing.T) {
+// MaxConsumers on the jobs stream. Unset, the server stops at 1,000.
+func TestTheJobsStreamTakesMoreThanAThousandConsumers(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	for n := range 1001 {
@@ -171,8 +171,8 @@ func TestEdge41TheJobsStreamTakesMoreThanAThousandConsumers(t *testing.T) {
 	}
 }
 
-// Edge case 41: a work queue can only be looked at by direct get.
-func TestEdge41JobsCanBeLookedAtByDirectGet(t *testing.T) {
+// A work queue can only be looked at by direct get.
+func TestJobsCanBeLookedAtByDirectGet(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	publishJob(t, b, job("j"))
@@ -188,9 +188,9 @@ func TestEdge41JobsCanBeLookedAtByDirectGet(t *testing.T) {
 	}
 }
 
-// Edge cases 7 and 43: the dedupe window is a first guard for records, and stands in
+// The dedupe window is a first guard for records, and stands in
 // nobody's way: events carry no message id, so the same event can be published again.
-func TestEdge7OnlyRecordsAreDeduplicated(t *testing.T) {
+func TestOnlyRecordsAreDeduplicated(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	e := event("c")

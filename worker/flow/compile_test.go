@@ -50,11 +50,11 @@ steps:
     next: bye
   bye: { opt_out: true, speak: Bye, language: es-MX, hangup: done }
 `
-	p, err := flow.Compile("test.yaml", []byte(source))
+	_, err := flow.Compile("test.yaml", []byte(source))
 	if err == nil || !strings.Contains(err.Error(), `test.yaml:13:13: keys: "no" is not`) {
 		t.Fatalf("want the key no refused as it is written, got %v", err)
 	}
-	p = mustCompile(t, strings.Replace(source, "no: bye", "\"*\": bye", 1))
+	p := mustCompile(t, strings.Replace(source, "no: bye", "\"*\": bye", 1))
 	want := &flow.Program{
 		Name:     "small",
 		Hash:     flow.Hash(p.Source),

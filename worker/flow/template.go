@@ -33,13 +33,14 @@ func (c *compiler) template(step string, s written[string], escape escape) Text 
 	}
 	// Where a text is written in a way that hides a ${, such as an escape, it is
 	// reported where the text begins.
-	place, search, rest := s.at, s.at, s.value
+	search, rest := s.at, s.value
 	for {
 		before, after, found := strings.Cut(rest, "${")
 		if !found {
 			words(rest)
 			return t
 		}
+		var place position
 		if found, ok := c.src.find(search); ok {
 			place, search = found, position{found.line, found.column + 2}
 		} else {

@@ -123,7 +123,9 @@ func (s *Server) URL() string { return s.url }
 
 // InProcessConn is a connection without a socket. It makes a Server fit
 // bus.Config.InProcess.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.ns.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) {
+	return s.ns.InProcessConn() //nolint:wrapcheck // the client that asked for it says what it was for
+}
 
 // Close stops the server and waits until its files are written and its goroutines
 // have ended. It may be called again.
@@ -151,20 +153,20 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.first == nil {
-		l.first = errors.New(fmt.Sprintf(format, v...))
+		l.first = fmt.Errorf(format, v...)
 	}
 }
 
 func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("nats-server: " + fmt.Sprintf(format, v...))
+	l.log.Error("embedded nats-server", "says", fmt.Sprintf(format, v...))
 }
 
 func (l *serverLog) Warnf(format string, v ...any) {
-	l.log.Warn("nats-server: " + fmt.Sprintf(format, v...))
+	l.log.Warn("embedded nats-server", "says", fmt.Sprintf(format, v...))
 }
 
 func (l *serverLog) Noticef(format string, v ...any) {
-	l.log.Debug("nats-server: " + fmt.Sprintf(format, v...))
+	l.log.Debug("embedded nats-server", "says", fmt.Sprintf(format, v...))
 }
 
 func (l *serverLog) Debugf(string, ...any) {}
