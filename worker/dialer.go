@@ -44,7 +44,7 @@ func NewDialer(st *store.Store, b *bus.Bus, client *dial.Client, timeout time.Du
 func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.JobResult {
 	intent, begun, err := d.store.BeginTry(ctx, job.Intent, d.timeout+dueSlack)
 	switch {
-	case messages.CodeOf(err) == messages.CodeInvalid && err != nil:
+	case messages.CodeOf(err) == messages.CodeInvalid:
 		d.metrics.failed(messages.ReasonRejected)
 		return bus.JobResult{Result: bus.Park(messages.ReasonRejected, fmt.Errorf("begin try: %w", err))}
 	case err != nil:

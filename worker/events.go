@@ -115,16 +115,17 @@ func (h *Events) hold(ctx context.Context, d bus.Delivery, reason string) {
 	}
 }
 
-// reply answers whoever waits; past the deadline nobody does.
+// awaited reports whether ingress waits for a reply, as far as a worker can tell:
+// the deadline is by another machine's clock, so that it is ingress who drops, and
+// counts, what comes too late.
+func awaited(d bus.Delivery) bool { return d.ReplyTo != "" && !d.Late }
+
 func (h *Events) reply(ctx context.Context, d bus.Delivery, r messages.Reply) error {
-	if d.ReplyTo == "" || d.Late {
+	if !awaited(d) {
 		return nil
 	}
-	if !d.Deadline.IsZero() && time.Now().After(d.Deadline) {
-		if r.Verdict == messages.VerdictDecided {
-			h.metrics.late()
-		}
-		return nil
+	if !d.Deadline.IsZero() && time.Now().After(d.Deadline) && r.Verdict == messages.VerdictDecided {
+		h.metrics.late()
 	}
 	return h.bus.Reply(ctx, d.ReplyTo, r)
 }
@@ -160,5 +161,7 @@ func (a arrival) entry(d bus.Delivery, facts *call.Facts) call.Entry {
 	case d.Kind == messages.KindTold:
 		return call.ToldEntry(d.EventID, d.Arrived, d.Sequence, d.Late, a.told)
 	}
-	return call.EventEntry(d.EventID, d.Arrived, d.Sequence, d.Late, a.event, facts)
+	entry := call.EventEntry(d.EventID, d.Arrived, d.Sequence, d.Late, a.event, facts)
+	entry.Live = awaited(d)
+	return entry
 }

@@ -10,12 +10,19 @@ import (
 	"github.com/offhook/offhook/worker/call"
 )
 
-// resolve finds out what a call is, on its first event: one that we placed, whose
+// tells reports whether an event says which call it belongs to. TeleSign promises
+// our external_id only in some events; the others must not make a stranger of a
+// call that we placed, whichever is stepped first.
+func tells(e telesign.Event) bool {
+	return e.ExternalID != "" || e.Name == telesign.IncomingCall || e.Name == telesign.DialCompleted
+}
+
+// resolve finds out what a call is, on the first event that tells: one that we placed, whose
 // intent is claimed for it, or one for the flow of incoming calls. Without such a
 // flow the facts name none. Until they are committed, the next event resolves
 // again; claiming twice is claiming once.
 func (h *Events) resolve(ctx context.Context, callID string, e telesign.Event) (*call.Facts, error) {
-	facts := &call.Facts{CallID: callID, ExternalID: e.ExternalID, To: e.To, From: e.From, Direction: directionOf(e)}
+	facts := &call.Facts{ExternalID: e.ExternalID, To: e.To, From: e.From, Direction: directionOf(e)}
 	if e.ExternalID != "" {
 		intent, found, err := h.store.ClaimIntent(ctx, e.ExternalID, callID)
 		switch {

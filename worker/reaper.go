@@ -67,7 +67,7 @@ func (r *Reaper) reap(ctx context.Context) error {
 			continue
 		}
 		failures = append(failures, fmt.Errorf("intent %s: %w", id, err))
-		if code := messages.CodeOf(err); code == messages.CodeUnavailable || code == messages.CodeTimeout {
+		if mayPass(err) {
 			break
 		}
 	}
@@ -81,7 +81,7 @@ func (r *Reaper) reap(ctx context.Context) error {
 func (r *Reaper) giveUp(ctx context.Context, id string) error {
 	intent, err := r.store.ResolveTry(ctx, id, store.Resolution{Status: messages.CallUnknown, Outcome: outcomeLost})
 	switch {
-	case err != nil && messages.CodeOf(err) == messages.CodeNotFound:
+	case messages.CodeOf(err) == messages.CodeNotFound:
 		r.log.ErrorContext(ctx, "a dial's outcome never came, and its intent has expired", "id", id)
 	case err != nil:
 		return err

@@ -113,17 +113,22 @@ func persist(ctx context.Context, write func(context.Context) error) error {
 		attempt, cancel := context.WithTimeout(ctx, writeWithin)
 		defer cancel()
 		last = write(attempt)
-		switch messages.CodeOf(last) {
-		case messages.CodeUnavailable, messages.CodeTimeout:
-			return last
-		default:
+		if last != nil && !mayPass(last) {
 			return backoff.Permanent(last)
 		}
+		return last
 	}, backoff.WithContext(policy, ctx))
 	if err != nil {
 		return last
 	}
 	return nil
+}
+
+// mayPass reports whether err is of a store or bus that is away, and not of what was
+// asked of it.
+func mayPass(err error) bool {
+	code := messages.CodeOf(err)
+	return code == messages.CodeUnavailable || code == messages.CodeTimeout
 }
 
 // neverCalled is the record of a dial that never became a call.

@@ -91,7 +91,7 @@ func (h *Events) load(ctx context.Context, callID string, a arrival) (loaded, er
 	if c.state, err = call.ParseState(callID, stored.State); err != nil {
 		return loaded{}, err
 	}
-	if c.state.Facts == nil && a.event.Name != "" {
+	if c.state.Facts == nil && tells(a.event) {
 		if c.state.Facts, err = h.resolve(ctx, callID, a.event); err != nil {
 			return loaded{}, fmt.Errorf("find out what call this is: %w", err)
 		}

@@ -47,7 +47,7 @@ func (a *API) callByIntent(ctx context.Context, id string) (*messages.Call, erro
 	intent, err := a.store.Intent(ctx, id)
 	if err != nil {
 		if messages.CodeOf(err) == messages.CodeNotFound {
-			return nil, messages.Errorf(messages.CodeNotFound, "no call %q: neither a reference_id nor the id of a placed call, or older than the retention of calls", clip(id))
+			return nil, messages.Errorf(messages.CodeNotFound, "no call %q: no event has come with this reference_id and no call was placed under this id, or its retention has ended", clip(id))
 		}
 		return nil, fmt.Errorf("load intent: %w", err)
 	}

@@ -75,14 +75,25 @@ type line struct {
 }
 
 func newLine(t testing.TB, p *flow.Program) *line {
-	facts := &call.Facts{CallID: "C1", Flow: p.Name, FlowHash: p.Hash, Direction: call.Outbound, To: "15558675309", From: "15555551212", Contact: map[string]string{"first_name": "Ann"}}
-	return &line{t: t, machine: call.Machine{Program: p, Limits: limits()}, facts: facts, state: call.State{Schema: call.Schema}}
+	facts := &call.Facts{Flow: p.Name, FlowHash: p.Hash, Direction: call.Outbound, To: "15558675309", From: "15555551212", Contact: map[string]string{"first_name": "Ann"}}
+	return &line{t: t, machine: call.Machine{Program: p, Limits: limits()}, facts: facts, state: unheard(t)}
 }
 
-// step feeds one entry and returns the decision.
+// unheard is the state of a call that nobody has heard of.
+func unheard(t testing.TB) call.State {
+	t.Helper()
+	s, err := call.ParseState("C1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// step feeds one entry and returns the decision. What call it is, only its first
+// event tells.
 func (l *line) step(e call.Entry) call.Outcome {
 	l.t.Helper()
-	if l.state.Facts == nil {
+	if l.state.Facts == nil && (e.Name == telesign.IncomingCall || e.Name == telesign.DialCompleted) {
 		l.state.Facts = l.facts
 	}
 	out := l.machine.Step(l.state, l.log, e, time.UnixMicro(e.Key).Add(3*time.Millisecond))
@@ -127,7 +138,7 @@ func (l *line) event(words string) call.Entry {
 	case len(f) > 1:
 		e.Digits = f[1]
 	}
-	return call.EventEntry(fmt.Sprintf("E%d", l.next), t0.Add(time.Duration(l.next)*2*time.Second), uint64(l.next), false, e, l.facts)
+	return call.EventEntry(fmt.Sprintf("E%d", l.next), t0.Add(time.Duration(l.next)*2*time.Second), uint64(l.next), false, e, l.state.Facts)
 }
 
 func (l *line) told(about call.Entry, answer messages.ToldAnswer) call.Entry {
@@ -251,11 +262,11 @@ func TestDialogues(t *testing.T) {
 		{"nobody answered", survey, []string{
 			"dial_completed busy => not_reached: hangup",
 			"call_completed => ended: {}",
-		}, "busy///flow"},
+		}, "busy///"},
 		{"a word nobody has seen", survey, []string{
 			"dial_completed carrier_exploded => not_reached: hangup",
 			"call_completed => ended: {}",
-		}, "failed carrier_exploded///flow"},
+		}, "failed carrier_exploded///"},
 		{"no key, then a late answer after the end", survey, []string{
 			"dial_completed answered => begun: " + hello,
 			"speak_completed 1 => routed: " + rating,
@@ -266,9 +277,25 @@ func TestDialogues(t *testing.T) {
 			"dial_completed answered => begun: " + hello,
 			"dial_completed answered => copy: " + hello,
 			"speak_completed 1 => routed: " + rating,
-			"dial_completed answered => held: HOLD",
+			"dial_completed answered => copy: " + hello,
+			"play_completed 4 => accepted: speak You said 4. Will you come again? 1 yes, 2 no. [max 1]",
+			"dial_completed busy => held: HOLD",
 			"call_completed => ended: {}",
+			"dial_completed answered => copy: " + hello,
 			"call_completed => copy: {}",
+		}, "partial/rating=4(middling)/again/person"},
+		{"hung up, and the prompt's end comes after the call's", survey, []string{
+			"dial_completed answered => begun: " + hello,
+			"speak_completed => no_input: " + press,
+			"call_completed => ended: {}",
+			"speak_completed => late: {}",
+		}, "hung_up//hello/person"},
+		{"a re-prompt whose audio fails is spoken in the step's words", strings.Replace(survey, `no_input: { tries: 2, next: voicemail }`, `no_input: { play: "https://audio.example.com/press.wav", next: voicemail }`, 1), []string{
+			"dial_completed answered => begun: " + hello,
+			"speak_completed => no_input: play https://audio.example.com/press.wav [max 1]",
+			"play_completed failed => prompt_failed: " + hello,
+			"speak_completed 1 => routed: " + rating,
+			"call_completed => ended: {}",
 		}, "hung_up//rating/person"},
 		{"the end of a prompt that was not sent delivers what is due", survey, []string{
 			"dial_completed answered => begun: " + hello,
@@ -483,19 +510,143 @@ func TestRedeliveryGetsTheSameAction(t *testing.T) {
 	}
 }
 
-// The second ingress's clock is a second behind: the stream's order is what counts.
+// The second ingress's clock is seconds behind: the stream's order is what counts,
+// in whichever order the two are stepped.
 func TestClockSkewOfIngresses(t *testing.T) {
+	t.Parallel()
+	for _, swapped := range []bool{false, true} {
+		l := newLine(t, compile(t, survey))
+		entries := []call.Entry{l.event("dial_completed answered"), l.event("speak_completed 1"), l.event("play_completed 2"), l.event("speak_completed 2")}
+		entries[2].Key -= (3 * time.Second).Microseconds()
+		if swapped {
+			entries[1], entries[2] = entries[2], entries[1]
+		}
+		for _, e := range entries {
+			l.step(e)
+		}
+		for _, e := range entries {
+			if !l.step(e).Known {
+				t.Errorf("swapped %v: the redelivery of %s is not recognised", swapped, e.ID)
+			}
+		}
+		l.step(l.event("call_completed"))
+		if got, want := l.summary(), "completed/rating=2(middling) again=2(no)/thanks/person"; got != want {
+			t.Errorf("swapped %v: got %s, want %s", swapped, got, want)
+		}
+	}
+}
+
+// The answer to the first question was held up in an outage; its hold's end was
+// answered from the state before it, live. Putting it in its place must not make
+// the caller's next key the answer to a question that was never asked.
+func TestWhatACallerHeardCannotBeTakenBack(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	live := func(words string) call.Entry {
+		e := l.event(words)
+		e.Live = true
+		return e
+	}
+	l.step(live("dial_completed answered"))
+	l.step(live("speak_completed 1"))
+	held := live("play_completed 1") // an answer to rating, not stepped yet
+	told := l.told(held, messages.ToldHold)
+	if got := show(l.step(live("speak_completed")).Decision); got != "hold_ended: play https://audio.example.com/rating.wav [max 1]" {
+		t.Fatalf("the hold's end got %s", got)
+	}
+	l.step(held)
+	l.step(told)
+	// The caller hears rating once more, and answers that.
+	if got := show(l.step(live("play_completed 2")).Decision); got != "hold_ended: speak You said 1. Will you come again? 1 yes, 2 no. [max 1]" {
+		t.Fatalf("the key pressed at rating got %s", got)
+	}
+	l.step(live("speak_completed 1"))
+	l.step(live("call_completed"))
+	if got, want := l.summary(), "completed/rating=1(very bad) again=1(yes)/thanks/person"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestAReportAboutAnOlderEventHoldsOnce(t *testing.T) {
 	t.Parallel()
 	l := newLine(t, compile(t, survey))
 	l.step(l.event("dial_completed answered"))
-	e := l.event("speak_completed 1")
-	e.Key -= (3 * time.Second).Microseconds()
-	out := l.step(e)
-	if out.Rewrite || show(out.Decision) != "routed: play https://audio.example.com/rating.wav [max 1]" {
-		t.Fatalf("got %s, rewrite %v", show(out.Decision), out.Rewrite)
+	answer := l.event("speak_completed 1")
+	l.step(answer)
+	l.step(l.event("recording_started"))
+	l.step(l.told(answer, messages.ToldHold))
+	if got := show(l.step(l.event("speak_completed")).Decision); got != "hold_ended: play https://audio.example.com/rating.wav [max 1]" {
+		t.Errorf("the hold's end got %s", got)
 	}
-	if again := l.step(e); !again.Known {
-		t.Error("its redelivery must be recognised")
+}
+
+func TestNothingToldInsteadOfAPrompt(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	l.step(l.event("dial_completed answered"))
+	unforeseen := l.event("recording_started")
+	l.step(unforeseen)
+	l.step(l.told(unforeseen, messages.ToldNothing)) // nothing was due for it
+	answer := l.event("speak_completed 1")
+	if got := show(l.step(answer).Decision); got != "routed: play https://audio.example.com/rating.wav [max 1]" {
+		t.Fatalf("the answer got %s", got)
+	}
+	l.step(l.told(answer, messages.ToldNothing)) // rating was due
+	if got := show(l.step(l.event("speak_completed 5")).Decision); got != "hold_ended: play https://audio.example.com/rating.wav [max 1]" {
+		t.Errorf("after nothing was told: got %s", got)
+	}
+}
+
+func TestALimitReachedIsNoCompletion(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	l.machine.Limits.MaxPrompts = 3
+	for _, words := range []string{"dial_completed answered", "speak_completed 1", "play_completed 2"} {
+		l.step(l.event(words))
+	}
+	if got := show(l.step(l.event("speak_completed 1")).Decision); got != "accepted: hangup" {
+		t.Fatalf("got %s", got)
+	}
+	l.step(l.event("call_completed"))
+	if got, want := l.summary(), "failed too_long/rating=2(middling) again=1(yes)/thanks/flow"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A flow version that nobody has any more ends the call; it does not hold it.
+func TestFlowMissing(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	l.step(l.event("dial_completed answered"))
+	l.machine.Program = nil
+	for _, s := range []string{"speak_completed 1 => held: speak Sorry.", "speak_completed => over: hangup", "call_completed => ended: {}"} {
+		event, want, _ := strings.Cut(s, " => ")
+		if got := show(l.step(l.event(event)).Decision); got != want {
+			t.Fatalf("%s: got %s, want %s", event, got, want)
+		}
+	}
+	if d, reason := l.state.Disposition(); d != messages.DispositionFailed || reason != "flow_missing" {
+		t.Errorf("got %s %s, want failed flow_missing", d, reason)
+	}
+}
+
+// The end may come first, from another ingress: what call it was comes later, and
+// the record is the same.
+func TestTheEndFirst(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	start, end := l.event("dial_completed busy"), l.event("call_completed")
+	if out := l.step(end); !out.Publish || show(out.Decision) != "ended: {}" {
+		t.Fatalf("the end: got %s, published %v", show(out.Decision), out.Publish)
+	}
+	if r, err := l.machine.Record(l.state, l.log, 1); err != nil || r.CallID != "C1" || r.To != "15558675309" || r.Flow != "" {
+		t.Errorf("got record %+v, error %v; want one of call C1 without a flow", r, err)
+	}
+	if out := l.step(start); !out.Publish {
+		t.Error("what came late must publish a new revision")
+	}
+	if r, err := l.machine.Record(l.state, l.log, 2); err != nil || r.Disposition != messages.DispositionBusy || r.Flow != "visit-survey" {
+		t.Errorf("got record %+v, error %v; want busy, of visit-survey", r, err)
 	}
 }
 
@@ -509,7 +660,7 @@ func TestNewerSchemaIsLeftAlone(t *testing.T) {
 
 func TestNoFlow(t *testing.T) {
 	t.Parallel()
-	l := &line{t: t, machine: call.Machine{Limits: limits()}, facts: &call.Facts{CallID: "C1", Direction: call.Inbound}, state: call.State{Schema: call.Schema}}
+	l := &line{t: t, machine: call.Machine{Limits: limits()}, facts: &call.Facts{Direction: call.Inbound}, state: unheard(t)}
 	for _, s := range []string{"incoming_call => begun: speak Sorry.", "speak_completed => over: hangup", "call_completed => ended: {}"} {
 		event, want, _ := strings.Cut(s, " => ")
 		if got := show(l.step(l.event(event)).Decision); got != want {

@@ -12,15 +12,30 @@ import (
 
 // Reasons of a failed call.
 const (
-	reasonTooLong = "too_long" // heard Limits.MaxPrompts prompts
+	reasonTooLong     = "too_long"      // heard Limits.MaxPrompts prompts
+	reasonHeldTooLong = "held_too_long" // was on hold for Limits.HoldFor
+	reasonFlowMissing = "flow_missing"  // its flow version is nowhere to be had
 )
+
+// inFlow reports whether the prompt that stands is a step's.
+func (s *State) inFlow() bool {
+	return s.Asked == askedPrompt || s.Asked == askedNoInput || s.Asked == askedInvalid
+}
+
+// step is the step the call is in; nil when the flow does not have it.
+func (m Machine) step(s *State) *flow.Step {
+	if m.Program == nil {
+		return nil
+	}
+	return m.Program.Steps[s.Step]
+}
 
 // complete handles the end of the prompt that the caller was told.
 func (m Machine) complete(s *State, e Entry) Decision {
 	if s.Asked == askedApology {
 		return over(s, Over)
 	}
-	step := m.Program.Steps[s.Step]
+	step := m.step(s)
 	if !(telesign.Event{Name: e.Name, Status: e.Status, Digits: e.Digits}).PromptSucceeded() {
 		return m.promptFailed(s, PromptFail, e.Status)
 	}
@@ -95,7 +110,7 @@ func (m Machine) goTo(s *State, kind DecisionKind, target string) Decision {
 		}
 		s.Step, s.Tries, s.NoInputs, s.Invalids = target, 1, 0, 0
 		s.OptedOut = s.OptedOut || step.OptOut
-		if step.Question == nil && step.Hangup != "" {
+		if step.Question == nil && step.Hangup != "" && (step.Prompt.IsZero() || !m.tooLong(s)) {
 			s.Word = step.Hangup
 		}
 		if !step.Prompt.IsZero() {
@@ -127,7 +142,7 @@ func (m Machine) ask(s *State, kind DecisionKind, how asked) Decision {
 // instead. No try is spent. If that fails too, or there is none, the step goes
 // where it goes when nothing is pressed.
 func (m Machine) promptFailed(s *State, kind DecisionKind, reason string) Decision {
-	step := m.Program.Steps[s.Step]
+	step := m.step(s)
 	p := m.prompt(s)
 	if !s.Instead && !p.Play.IsZero() && !p.Speak.IsZero() && !m.tooLong(s) {
 		s.Instead = true
@@ -179,32 +194,36 @@ func (m Machine) tooLong(s *State) bool {
 	return m.Limits.MaxPrompts > 0 && s.Prompts >= m.Limits.MaxPrompts
 }
 
-// prompt is the flow's prompt that stands.
+// prompt is the flow's prompt that stands. A re-prompt without words of its own has
+// those of the step, in case its audio fails.
 func (m Machine) prompt(s *State) flow.Prompt {
-	step := m.Program.Steps[s.Step]
+	step := m.step(s)
+	p := step.Prompt
 	switch s.Asked {
 	case askedNoInput:
-		return step.Question.NoInput.Prompt
+		p = step.Question.NoInput.Prompt
 	case askedInvalid:
-		return step.Question.Invalid.Prompt
+		p = step.Question.Invalid.Prompt
 	case askedPrompt, askedNothing, askedApology, askedOver:
 	}
-	return step.Prompt
+	if p.Speak.IsZero() {
+		p.Speak, p.Language = step.Prompt.Speak, step.Prompt.Language
+	}
+	return p
 }
 
 // outstanding is the action that stands: what the caller was told, or is due to
 // be. It is rendered from the state alone, so that it comes out the same each time.
 func (m Machine) outstanding(s *State) telesign.Action {
-	switch s.Asked {
-	case askedOver, askedNothing:
-		return telesign.Hangup{}
-	case askedApology:
+	switch {
+	case s.Asked == askedApology || s.inFlow() && m.step(s) == nil:
 		return telesign.Speak{Message: m.Limits.Apology, Language: m.Limits.ApologyLanguage}
-	case askedPrompt, askedNoInput, askedInvalid:
+	case !s.inFlow():
+		return telesign.Hangup{}
 	}
 	p := m.prompt(s)
 	var collect *telesign.CollectDigits
-	if q := m.Program.Steps[s.Step].Question; q != nil {
+	if q := m.step(s).Question; q != nil {
 		c := q.Collect
 		collect = &c
 	}
@@ -220,7 +239,7 @@ func (m Machine) lookup(s *State, name string) string {
 	scope, key, _ := strings.Cut(name, ".")
 	switch scope {
 	case "contact":
-		if v := s.Facts.Contact[key]; v != "" {
+		if v := s.Facts.Contact[key]; strings.TrimSpace(v) != "" {
 			return v
 		}
 		for _, c := range m.Program.Contact {
@@ -243,7 +262,7 @@ func (m Machine) lookup(s *State, name string) string {
 func (s *State) callFact(key string) string {
 	switch key {
 	case "id":
-		return s.Facts.CallID
+		return s.CallID
 	case "direction":
 		return s.Facts.Direction
 	case "from":

@@ -31,6 +31,11 @@ var failureWords = map[string]messages.Disposition{
 	"number_not_in_service": messages.DispositionInvalidNumber,
 }
 
+// notReached reports whether a call ended without anybody at the other end.
+func (s State) notReached() bool {
+	return s.Begun == 0 && (s.DialStatus != "" || s.End.Answered == 0)
+}
+
 // Disposition is the one word the call ends in, and a reason that refines it. Both
 // are empty while the call is live.
 func (s State) Disposition() (messages.Disposition, string) {
@@ -44,7 +49,7 @@ func (s State) Disposition() (messages.Disposition, string) {
 		return messages.Disposition(s.Word), s.Fail
 	case s.Fail != "":
 		return messages.DispositionFailed, s.Fail
-	case s.Begun == 0 && (s.DialStatus != "" || s.End.Answered == 0):
+	case s.notReached():
 		word := s.DialStatus
 		if word == "" {
 			word = s.End.Status
@@ -66,9 +71,9 @@ func (s State) Disposition() (messages.Disposition, string) {
 // Record is what is known of the call, as revision. The timeline is folded from
 // log, which must be the call's whole log.
 func (m Machine) Record(s State, log []Entry, revision uint64) (messages.Record, error) {
-	r := messages.Record{Schema: messages.RecordSchema, Revision: revision}
+	r := messages.Record{Schema: messages.RecordSchema, CallID: s.CallID, Revision: revision}
 	if f := s.Facts; f != nil {
-		r.CallID, r.ExternalID, r.Flow, r.FlowHash = f.CallID, f.ExternalID, f.Flow, f.FlowHash
+		r.ExternalID, r.Flow, r.FlowHash = f.ExternalID, f.Flow, f.FlowHash
 		r.Direction, r.To, r.From, r.Contact = f.Direction, f.To, f.From, maps.Clone(f.Contact)
 	}
 	r.Disposition, r.Reason = s.Disposition()
@@ -80,9 +85,15 @@ func (m Machine) Record(s State, log []Entry, revision uint64) (messages.Record,
 		if e.Status != "" {
 			r.Status = e.Status
 		}
-		r.HungUpBy = messages.HungUpByPerson
-		if e.ByFlow {
+		switch {
+		case s.notReached(): // nobody was there to hang up
+		case e.ByFlow:
 			r.HungUpBy = messages.HungUpByFlow
+		default:
+			r.HungUpBy = messages.HungUpByPerson
+		}
+		if s.Facts == nil {
+			r.Direction, r.To, r.From = e.Direction, e.To, e.From
 		}
 		r.Duration, r.AudioRecordingFileName = e.Duration, e.Recording
 		if e.Created != 0 {
@@ -102,14 +113,16 @@ func (m Machine) Record(s State, log []Entry, revision uint64) (messages.Record,
 		r.Answers = append(r.Answers, messages.Answer{Name: a.Name, Value: a.Value, Label: a.Label, Step: a.Step, At: time.UnixMicro(a.At).UTC()})
 	}
 	var err error
-	r.Timeline, err = m.timeline(s.restart(), log)
+	r.Timeline, err = m.timeline(s, log)
 	return r, err
 }
 
+// timeline is the call's log, with what was decided at each entry.
 func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
-	moments := make([]messages.Moment, 0, len(log))
-	for _, e := range log {
-		d := m.apply(&s, e)
+	_, decisions := m.fold(s, log)
+	moments := make([]messages.Moment, len(log))
+	for i, e := range log {
+		d := decisions[i]
 		moment := messages.Moment{
 			At: time.UnixMicro(e.Key).UTC(), EventID: e.ID, Event: string(e.Name), Status: e.Status, Digits: e.Digits,
 			Decision: string(d.Kind), Step: d.Step, Reason: d.Reason, DecidedAt: micro(e.Decided),
@@ -117,17 +130,17 @@ func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
 		if e.End != nil {
 			moment.Status = e.End.Status
 		}
-		if e.Told != nil {
-			moment.Event = string(messages.KindTold)
-			moment.Reason = e.Told.Reason
-		} else if !d.Hold {
+		switch {
+		case e.Told != nil:
+			moment.Event, moment.Reason = string(messages.KindTold), e.Told.Reason
+		case !d.Hold:
 			body, err := d.Body()
 			if err != nil {
 				return nil, err
 			}
 			moment.Action = body
 		}
-		moments = append(moments, moment)
+		moments[i] = moment
 	}
 	return moments, nil
 }

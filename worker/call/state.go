@@ -21,7 +21,6 @@ var ErrNewerSchema = messages.Errorf(messages.CodeConflict, "the call's state wa
 // first event and never change, so that folding its arrivals again starts from
 // the same ground. JSON names are short: a million live calls carry them.
 type Facts struct {
-	CallID     string            `json:"-"` // the key it is stored under
 	ExternalID string            `json:"x,omitempty"`
 	Flow       string            `json:"f,omitempty"` // empty: no flow was there to run
 	FlowHash   string            `json:"h,omitempty"`
@@ -53,19 +52,21 @@ const (
 // State is where a call stands. The zero State is a call nobody has heard of.
 type State struct {
 	Schema int    `json:"v"`
-	Facts  *Facts `json:"F,omitempty"` // nil until the first event has been resolved
+	Facts  *Facts `json:"F,omitempty"` // nil until an event has told which call this is
+	CallID string `json:"-"`           // the key it is stored under
 
 	// The place in the order of arrivals.
-	LastAt  int64  `json:"t,omitempty"` // key of the newest applied entry, Unix µs
-	LastID  string `json:"i,omitempty"` // its event id; told reports have their own
-	LastSeq uint64 `json:"q,omitempty"` // its sequence in the stream, 0 if unknown
-	EventID string `json:"e,omitempty"` // the newest event (not report): what a told report is about
+	LastAt  int64  `json:"t,omitempty"`  // key of the newest applied entry, Unix µs
+	LastID  string `json:"i,omitempty"`  // its event id; told reports have their own
+	LastSeq uint64 `json:"q,omitempty"`  // its sequence in the stream, 0 if unknown
+	EventID string `json:"e,omitempty"`  // the newest event, reports apart: what the next report is about
+	Acted   bool   `json:"ac,omitempty"` // that event was answered with an action
 
 	// What the caller was told.
 	Step    string `json:"s,omitempty"`
 	Asked   asked  `json:"a,omitempty"`
 	Instead bool   `json:"I,omitempty"` // the speech was said instead of the audio
-	Held    bool   `json:"H,omitempty"` // a hold was told since; the decision above is due
+	Held    bool   `json:"H,omitempty"` // something else was told since, such as a hold; the decision above is due
 	Missing string `json:"M,omitempty"` // an event known only by its told report: nothing can be decided before it
 	HeldAt  int64  `json:"T,omitempty"` // when the present row of holds began, Unix µs
 
@@ -99,8 +100,11 @@ type answer struct {
 
 // end is what call_completed said. Times are Unix milliseconds, 0 when absent.
 type end struct {
-	At        int64  `json:"t"` // its arrival, Unix µs
+	At        int64  `json:"t,omitempty"` // its arrival, Unix µs
 	ByFlow    bool   `json:"f,omitempty"`
+	Direction string `json:"di,omitempty"` // only while the call has no facts, likewise the next two
+	To        string `json:"to,omitempty"`
+	From      string `json:"fr,omitempty"`
 	Status    string `json:"s,omitempty"`
 	Duration  int    `json:"d,omitempty"`
 	Created   int64  `json:"c,omitempty"`
@@ -114,7 +118,7 @@ type end struct {
 func ParseState(callID string, data []byte) (State, error) {
 	var s State
 	if len(data) == 0 {
-		return State{Schema: Schema}, nil
+		return State{Schema: Schema, CallID: callID}, nil
 	}
 	// The version is read first and alone: a newer state need not fit this struct.
 	var version struct {
@@ -129,9 +133,7 @@ func ParseState(callID string, data []byte) (State, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return s, fmt.Errorf("call state: %w", err)
 	}
-	if s.Facts != nil {
-		s.Facts.CallID = callID
-	}
+	s.CallID = callID
 	return s, nil
 }
 
@@ -148,6 +150,11 @@ type Entry struct {
 	Seq     uint64 `json:"q,omitempty"` // its sequence in the stream
 	Late    bool   `json:"L,omitempty"` // came from a spool: Seq says nothing about its order
 	Decided int64  `json:"D,omitempty"` // when it was first stepped, Unix µs
+
+	// Live: somebody waited for its answer when it was stepped. Otherwise: what was
+	// answered then is not what the fold decides now.
+	Live      bool `json:"l,omitempty"`
+	Otherwise bool `json:"O,omitempty"`
 
 	Told   *messages.Told `json:"T,omitempty"` // a report instead of an event
 	Parked bool           `json:"P,omitempty"` // the event could not be stepped and is in the failed set
@@ -171,6 +178,9 @@ func EventEntry(id string, at time.Time, seq uint64, late bool, e telesign.Event
 			Created: milli(e.CreatedOn), Answered: milli(e.AnsweredOn), Ended: milli(e.EndedOn),
 		}
 		entry.Status = ""
+		if facts == nil {
+			entry.End.Direction, entry.End.To, entry.End.From = e.Direction, e.To, e.From
+		}
 	}
 	return entry
 }

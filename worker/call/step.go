@@ -1,8 +1,8 @@
 package call
 
 import (
+	"bytes"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/offhook/offhook/messages"
@@ -77,75 +77,171 @@ type Outcome struct {
 }
 
 // NeedsLog reports whether stepping e needs the call's whole log: it is older than
-// what has been applied, or may be in it already.
+// what has been applied, or may be in it already, or is about something that only
+// the log knows.
 func (s State) NeedsLog(e Entry) bool {
-	return s.LastAt != 0 && e.ID != s.LastID && s.place(e) <= s.LastAt
-}
-
-// place is e's key, moved behind the last applied entry when the stream proves
-// that it came later: the clocks of two ingresses differ by milliseconds, and the
-// stream's order respects cause and effect. A spooled event has no such proof.
-func (s State) place(e Entry) int64 {
-	if e.Key <= s.LastAt && !e.Late && e.Seq > s.LastSeq && s.LastSeq != 0 {
-		return s.LastAt + 1
+	switch {
+	case s.LastID == "":
+		return false
+	case s.startsAgain(e):
+		return true
+	case e.ID == s.LastID:
+		return false
+	case e.Told != nil && e.Told.EventID != s.EventID:
+		return true
 	}
-	return e.Key
+	return after(Entry{ID: s.LastID, Key: s.LastAt, Seq: s.LastSeq}, e)
 }
 
 // Step applies one arrival. log is needed only when NeedsLog says so, and is not
-// changed. s.Facts must be set before the first event is stepped. now is when the
-// step is taken, for the timeline only.
+// changed. s.Facts must be set before an event that starts a call is stepped. now
+// is when the step is taken, for the timeline only.
 func (m Machine) Step(s State, log []Entry, e Entry, now time.Time) Outcome {
 	e.Decided = now.UnixMicro()
-	if s.LastAt != 0 && e.ID == s.LastID {
-		return Outcome{State: s, Known: true, Decision: m.again(s)}
-	}
 	if !s.NeedsLog(e) {
-		e.Key = s.place(e)
-		d := m.apply(&s, e)
+		if e.ID == s.LastID {
+			return Outcome{State: s, Known: true, Decision: m.again(s)}
+		}
+		d := m.apply(&s, e, e.Told == nil || e.Told.EventID == s.EventID)
 		return Outcome{State: s, Decision: d, Entries: []Entry{e}, Publish: s.Ended() && d.Kind != Copy}
 	}
 	if i := slices.IndexFunc(log, func(l Entry) bool { return l.ID == e.ID }); i >= 0 {
-		past := s.restart()
-		var d Decision
-		for _, l := range log[:i+1] {
-			d = m.apply(&past, l)
-		}
-		return Outcome{State: s, Decision: d, Known: true}
+		_, past := m.fold(s, log[:i+1])
+		return Outcome{State: s, Decision: past[i], Known: true}
 	}
-	whole := append(slices.Clone(log), e)
-	slices.SortStableFunc(whole, compare)
-	folded := s.restart()
-	var d Decision
-	for _, l := range whole {
-		if got := m.apply(&folded, l); l.ID == e.ID {
-			d = got
-		}
+	at := place(log, e)
+	whole := slices.Insert(slices.Clone(log), at, e)
+	folded, decisions := m.refold(s, log, whole, at)
+	out := Outcome{State: folded, Decision: decisions[at], Entries: whole[at:], Publish: folded.Ended() && decisions[at].Kind != Copy}
+	if at < len(log) {
+		out.Entries, out.Rewrite = whole, true
 	}
-	return Outcome{State: folded, Decision: d, Entries: whole, Rewrite: true, Publish: folded.Ended()}
+	return out
 }
 
-// Fold is the state after a whole log.
-func (m Machine) Fold(facts *Facts, log []Entry) State {
-	s := State{Schema: Schema, Facts: facts}
-	for _, e := range log {
-		m.apply(&s, e)
+// maxSkew is how far apart the clocks of two ingresses are believed to be. Within
+// it the stream's order counts, which respects cause and effect; beyond it the
+// arrival does, so that a call survives a stream that is made anew.
+const maxSkew = 5 * time.Second
+
+// after reports whether a stands after b in the order of arrivals. A spooled
+// event's sequence says nothing about when it arrived.
+func after(a, b Entry) bool {
+	apart := a.Key - b.Key
+	if a.Seq != 0 && b.Seq != 0 && !a.Late && !b.Late && max(apart, -apart) <= maxSkew.Microseconds() {
+		return a.Seq > b.Seq
 	}
+	if apart != 0 {
+		return apart > 0
+	}
+	return a.ID > b.ID
+}
+
+// place is where e belongs in log.
+func place(log []Entry, e Entry) int {
+	i := len(log)
+	for i > 0 && after(log[i-1], e) {
+		i--
+	}
+	return i
+}
+
+// refold is the state and the decisions of whole, which is log with one more entry
+// at at. What callers were told meanwhile cannot be taken back: where an answer
+// that reached its caller comes out otherwise now, the entry is marked, and the end
+// of whatever the caller heard delivers what is due.
+func (m Machine) refold(s State, log, whole []Entry, at int) (State, []Decision) {
+	_, told := m.fold(s, log)
+	for {
+		folded, decisions := m.fold(s, whole)
+		i := at + 1
+		for i < len(whole) && (!whole[i].Live || whole[i].Otherwise || sameAnswer(told[i-1], decisions[i])) {
+			i++
+		}
+		if i >= len(whole) {
+			return folded, decisions
+		}
+		whole[i].Otherwise = true
+	}
+}
+
+// sameAnswer reports whether two decisions are answered alike.
+func sameAnswer(a, b Decision) bool {
+	if a.Hold || b.Hold {
+		return a.Hold == b.Hold
+	}
+	one, errOne := a.Body()
+	two, errTwo := b.Body()
+	return errOne == nil && errTwo == nil && bytes.Equal(one, two)
+}
+
+// Fold is the state after a whole log, oldest first: what stepping its entries one
+// by one, in whatever order, comes to.
+func (m Machine) Fold(facts *Facts, log []Entry) State {
+	s, _ := m.fold(State{Facts: facts}, log)
 	return s
 }
 
-func (s State) restart() State { return State{Schema: Schema, Facts: s.Facts} }
-
-// compare orders entries by key; the event id settles ties, so that every worker
-// settles them alike.
-func compare(a, b Entry) int {
-	if a.Key != b.Key {
-		if a.Key < b.Key {
-			return -1
+// fold applies a whole log from the start of s's call, and returns what was
+// decided at each entry.
+func (m Machine) fold(s State, log []Entry) (State, []Decision) {
+	s = State{Schema: Schema, Facts: s.Facts, CallID: s.CallID}
+	decisions := make([]Decision, len(log))
+	seen := make(map[string]bool, len(log))
+	var start int // the entry that began the call, counted from 1
+	for i, e := range log {
+		if s.startsAgain(e) {
+			decisions[i] = s.pass(e)
+			if start > 0 && s.sameStart(log[start-1], e) {
+				decisions[i].Kind, decisions[i].Action = Copy, decisions[start-1].Action
+				decisions[i].Hold, decisions[i].Reason = false, ""
+			}
+		} else {
+			if starts(e.Name) && !e.Parked {
+				start = i + 1
+			}
+			decisions[i] = m.apply(&s, e, e.Told != nil && seen[e.Told.EventID])
 		}
-		return 1
+		seen[e.ID] = true
 	}
-	return strings.Compare(a.ID, b.ID)
+	return s, decisions
+}
+
+// starts reports whether an event is one that happens once, at the beginning.
+func starts(n telesign.EventName) bool {
+	return n == telesign.IncomingCall || n == telesign.DialCompleted
+}
+
+// startsAgain reports whether e would start a call that has begun: a copy of what
+// began it, which gets the same action and changes nothing, or a stranger.
+func (s State) startsAgain(e Entry) bool {
+	return starts(e.Name) && !e.Parked && s.Asked != askedNothing
+}
+
+// sameStart reports whether b is a copy of a.
+func (s State) sameStart(a, b Entry) bool {
+	to := func(e Entry) string {
+		if e.To == "" && s.Facts != nil {
+			return s.Facts.To
+		}
+		return e.To
+	}
+	return a.Name == b.Name && a.Status == b.Status && to(a) == to(b)
+}
+
+// pass moves the state past an event that changes nothing.
+func (s *State) pass(e Entry) Decision {
+	s.mark(e)
+	s.EventID, s.Acted = e.ID, false
+	return Decision{Kind: Held, Step: s.Step, Hold: !s.Ended(), Reason: "the call has begun already"}
+}
+
+// mark makes e the newest entry.
+func (s *State) mark(e Entry) {
+	s.LastAt, s.LastID, s.LastSeq = e.Key, e.ID, e.Seq
+	if e.Late {
+		s.LastSeq = 0
+	}
 }
 
 // again is the decision the caller was last given, for a redelivery of the newest
@@ -160,44 +256,54 @@ func (m Machine) again(s State) Decision {
 	return Decision{Kind: Copy, Step: s.Step, Action: m.outstanding(&s)}
 }
 
-// apply is the fold's one step: it moves s past e and says what to answer.
-func (m Machine) apply(s *State, e Entry) Decision {
-	s.LastAt, s.LastID, s.LastSeq = e.Key, e.ID, max(e.Seq, s.LastSeq)
+// apply is the fold's one step: it moves s past e and says what to answer. known
+// says of a told report whether the event it is about has been applied.
+func (m Machine) apply(s *State, e Entry, known bool) Decision {
+	s.mark(e)
 	if e.Told != nil {
-		return m.applyTold(s, e)
+		return applyTold(s, e, known)
 	}
 	s.EventID = e.ID
 	if s.Missing == e.ID {
 		s.Missing = ""
 	}
 	if e.Parked {
+		s.Acted = false
 		return Decision{Kind: ParkedKind, Step: s.Step, Hold: true, Reason: "the event is in the failed set"}
 	}
+	ended := s.Ended()
 	d := m.applyEvent(s, e)
 	d.Step = s.Step
-	if s.Ended() && d.Kind != Ended && d.Kind != Copy {
+	s.Acted = d.Action != nil
+	if ended && d.Kind != Copy {
 		d.Kind, d.Action, d.Hold = Late, nil, false
+	}
+	if e.Otherwise {
+		s.hold(e.Key)
 	}
 	return d
 }
 
 func (m Machine) applyEvent(s *State, e Entry) Decision {
-	if e.Name == telesign.CallCompleted {
-		return applyEnd(s, e)
-	}
-	if s.Held {
-		return m.applyHeld(s, e)
-	}
 	switch {
-	case e.Name == telesign.IncomingCall, e.Name == telesign.DialCompleted:
+	case e.Name == telesign.CallCompleted:
+		return applyEnd(s, e)
+	case s.Ended() && e.Digits == "" && !starts(e.Name):
+		return Decision{Kind: Late} // nobody was there to press anything
+	case s.Asked == askedNothing && starts(e.Name):
 		return m.applyStart(s, e)
+	case s.Held:
+		return m.applyHeld(s, e)
 	case s.Asked == askedNothing:
 		return Decision{Kind: Held, Hold: true, Reason: "the call has not begun"}
 	case s.Asked == askedOver:
 		return Decision{Kind: Over, Action: telesign.Hangup{}}
+	case s.inFlow() && m.step(s) == nil:
+		s.Fail = reasonFlowMissing
+		return m.apologize(s, Held, "")
 	case telesign.Completes(e.Name, m.outstanding(s).Method()):
 		return m.complete(s, e)
-	case endsPrompt(e.Name):
+	case e.Name.EndsPrompt():
 		// The end of a prompt that this state did not send: of a hold whose report
 		// never came.
 		return m.deliver(s, HoldEnded, "the end of a prompt that was not sent")
@@ -205,15 +311,9 @@ func (m Machine) applyEvent(s *State, e Entry) Decision {
 	return Decision{Kind: Held, Hold: true, Reason: "does not fit what the caller was told"}
 }
 
-// applyStart begins the conversation, once. Both events happen once per call, so
-// another one is a copy while its answer stands, and unexpected afterwards.
+// applyStart begins the conversation.
 func (m Machine) applyStart(s *State, e Entry) Decision {
-	if s.Asked != askedNothing {
-		if s.startedBy(e) {
-			return Decision{Kind: Copy, Action: m.outstanding(s)}
-		}
-		return Decision{Kind: Held, Hold: true, Reason: "the call has begun already"}
-	}
+	s.Held, s.HeldAt, s.Missing = false, 0, ""
 	if e.Name == telesign.DialCompleted {
 		s.DialStatus = e.Status
 		if e.Status != telesign.StatusAnswered {
@@ -235,69 +335,64 @@ func (m Machine) applyStart(s *State, e Entry) Decision {
 	return m.goTo(s, Begun, first)
 }
 
-// startedBy reports whether the prompt that stands was the answer to an event like
-// e: nothing but the start has been stepped.
-func (s *State) startedBy(e Entry) bool {
-	outbound := s.DialStatus != ""
-	return s.Prompts <= 1 && s.Tries <= 1 && !s.Instead && (e.Name == telesign.DialCompleted) == outbound &&
-		(!outbound || e.Status == s.DialStatus)
-}
-
 // applyEnd records the end. TeleSign ignores the answer.
 func applyEnd(s *State, e Entry) Decision {
 	if s.Ended() {
 		return Decision{Kind: Copy}
 	}
-	if e.End == nil {
-		e.End = &end{}
+	over := end{}
+	if e.End != nil {
+		over = *e.End
 	}
-	over := *e.End
 	over.At = e.Key
 	over.ByFlow = s.Asked == askedOver && !s.Held
 	s.End = &over
 	return Decision{Kind: Ended}
 }
 
-// applyTold brings the state in line with what ingress answered by itself.
-func (m Machine) applyTold(s *State, e Entry) Decision {
+// applyTold brings the state in line with what ingress answered by itself. A report
+// about an event that has not been applied makes the call wait for that event.
+func applyTold(s *State, e Entry, known bool) Decision {
 	d := Decision{Kind: Reported, Step: s.Step, Reason: string(e.Told.Answer)}
 	switch e.Told.Answer {
-	case messages.ToldNothing:
-		return d
 	case messages.ToldHangup:
 		s.Asked, s.Held = askedOver, false
 		return d
+	case messages.ToldNothing:
+		if !known || e.Told.EventID != s.EventID || !s.Acted || s.Ended() {
+			return d // nothing was due for that event
+		}
 	case messages.ToldHold:
+		s.Holds++
 	}
-	s.Holds++
-	if !s.Held && s.HeldAt == 0 {
-		s.HeldAt = e.Key
-	}
-	s.Held = true
-	if e.Told.EventID != s.EventID {
+	s.hold(e.Key)
+	if !known {
 		s.Missing = e.Told.EventID
 	}
 	return d
+}
+
+// hold notes that the caller was told something else than what is due.
+func (s *State) hold(at int64) {
+	if !s.Held && s.HeldAt == 0 {
+		s.HeldAt = at
+	}
+	s.Held = true
 }
 
 // applyHeld handles an event while the caller is on hold: its completion delivers
 // what is due. Keys pressed during a hold are no answer, since nothing was asked.
 func (m Machine) applyHeld(s *State, e Entry) Decision {
 	switch {
-	case !endsPrompt(e.Name) && s.Asked != askedNothing:
+	case !e.Name.EndsPrompt() && s.Asked != askedNothing:
 		return Decision{Kind: Held, Hold: true, Reason: "on hold"}
 	case m.Limits.HoldFor > 0 && s.HeldAt != 0 && e.Key-s.HeldAt >= m.Limits.HoldFor.Microseconds():
 		s.Held, s.Missing, s.HeldAt = false, "", 0
-		s.Fail = "held_too_long"
+		s.Fail = reasonHeldTooLong
 		return m.apologize(s, Held, "")
 	case s.Missing != "":
 		return Decision{Kind: Held, Hold: true, Reason: "an earlier event is still being processed"}
 	case s.Asked == askedNothing:
-		s.Held = false
-		if e.Name == telesign.IncomingCall || e.Name == telesign.DialCompleted {
-			s.HeldAt = 0
-			return m.applyStart(s, e)
-		}
 		return Decision{Kind: Held, Hold: true, Reason: "the call has not begun"}
 	}
 	s.Held, s.HeldAt = false, 0
@@ -315,16 +410,4 @@ func (m Machine) deliver(s *State, kind DecisionKind, reason string) Decision {
 	}
 	s.Prompts++
 	return Decision{Kind: kind, Action: m.outstanding(s), Reason: reason}
-}
-
-// endsPrompt reports whether an event may be the end of a prompt: the documented
-// completions and any word of that shape that TeleSign may add.
-func endsPrompt(n telesign.EventName) bool {
-	switch n {
-	case telesign.IncomingCall, telesign.DialCompleted, telesign.CallCompleted, telesign.CallLegCompleted:
-		return false
-	case telesign.SpeakCompleted, telesign.PlayCompleted:
-		return true
-	}
-	return strings.HasSuffix(string(n), "_completed")
 }

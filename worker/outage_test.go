@@ -1,0 +1,147 @@
+package worker_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
+	"github.com/offhook/offhook/store"
+	"github.com/offhook/offhook/store/redistest"
+	"github.com/offhook/offhook/worker"
+	"github.com/offhook/offhook/worker/flow"
+)
+
+// While the store is away, whoever waits is put on hold at once; when it is back,
+// the event is stepped as if nothing had been.
+func TestStoreAway(t *testing.T) {
+	t.Parallel()
+	outages := map[string]struct{ begin, end func(*redistest.Server, testing.TB) }{
+		"stopped": {(*redistest.Server).Stop, (*redistest.Server).Restart},
+		"paused":  {(*redistest.Server).Pause, (*redistest.Server).Resume},
+	}
+	for name, outage := range outages {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			w := newWorldOn(t, server.URL()) // with the store's own time limits
+			p := w.start(plan{})
+			p.consume()
+			c := w.place()
+			c.say("dial_completed answered", hello)
+
+			outage.begin(server, t)
+			env := c.envelope("speak_completed 1")
+			env.Deadline = env.Arrived.Add(time.Hour)
+			asked := time.Now()
+			c.wantHold(c.ask(env), env.Event, "unavailable")
+			if took := time.Since(asked); took > 2500*time.Millisecond {
+				t.Errorf("the hold took %s, which is longer than the answer window", took)
+			}
+			outage.end(server, t)
+			eventually(t, "the event is stepped", func() bool {
+				stored, err := w.store.LoadCall(within(t), c.id)
+				return err == nil && stored.Revision == 2
+			})
+			if n := p.count("offhook_worker_retries_total"); n == 0 {
+				t.Error("no retry counted")
+			}
+			// Ingress had reported the hold; its end delivers what was decided since.
+			c.tell(c.told(env, messages.ToldHold))
+			c.say("speak_completed", rating)
+			if f := w.failures(); len(f) != 0 {
+				t.Errorf("failures: %+v", f)
+			}
+		})
+	}
+}
+
+// A state that a newer offhook wrote is left to a newer worker, byte for byte.
+func TestNewerState(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start(plan{})
+	c := w.place()
+	newer := store.Commit{State: []byte(`{"v":2,"F":"another form"}`), Outbox: []byte(`{"new":1}`), Log: [][]byte{[]byte(`{"i":[]}`)}}
+	noError(t, w.store.CommitCall(within(t), c.id, newer))
+	unreadable := c.envelope("speak_completed 1")
+	unreadable.Body = []byte("no event")
+	for _, env := range []messages.Envelope{c.envelope("speak_completed 1"), c.told(c.envelope("speak_completed"), messages.ToldHold), unreadable} {
+		result, replies := p.handle(w.delivery(env))
+		if wantRetry(t, result); len(replies) != 1 || replies[0].Verdict != messages.VerdictHold {
+			t.Errorf("%s %s: replies %+v", env.Kind, env.Body, replies)
+		}
+	}
+	stored, err := w.store.LoadCall(within(t), c.id)
+	noError(t, err)
+	log, err := w.store.LoadLog(within(t), c.id)
+	noError(t, err)
+	if stored.Revision != 1 || !bytes.Equal(stored.State, newer.State) || !bytes.Equal(stored.Outbox, newer.Outbox) || len(log) != 1 {
+		t.Errorf("the call was touched: %+v, log %q", stored, log)
+	}
+}
+
+// wantRetry wants neither Done nor Park of a handler.
+func wantRetry(t testing.TB, got bus.Result) {
+	t.Helper()
+	if got == bus.Done() || got == (bus.Result{}) {
+		t.Errorf("got %+v, want a retry with a reason", got)
+	}
+}
+
+// A live call stays on the version it began with; a worker that lacks a version
+// takes it from the store.
+func TestFlowVersions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.start(plan{})
+	c := w.place()
+	_, replies := old.handle(w.delivery(c.envelope("dial_completed answered")))
+	c.wantAction(replies[0], "the first event", hello)
+
+	edited := compile(t, strings.ReplaceAll(survey, "rating.wav", "edited.wav"))
+	for _, p := range []*process{old, w.start(plan{flows: []*flow.Program{edited}})} {
+		noError(t, p.catalog.Use(within(t), edited))
+		d := w.delivery(c.envelope("speak_completed 1"))
+		_, replies = p.handle(d)
+		if len(replies) != 1 || !strings.Contains(string(replies[0].Action), "rating.wav") {
+			t.Errorf("replies %+v, want the version that the call began with", replies)
+		}
+		_, replies = p.handle(w.delivery(c.envelope("play_completed"))) // ask again
+		if len(replies) != 1 || replies[0].Verdict != messages.VerdictDecided {
+			t.Errorf("replies %+v", replies)
+		}
+		c = w.place()
+		p.handle(w.delivery(c.envelope("dial_completed answered")))
+	}
+}
+
+// A version that nobody has: the call is held and not touched, and goes on when a
+// worker has brought the version.
+func TestFlowVersionNobodyHas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start(plan{})
+	missing := compile(t, strings.ReplaceAll(survey, "name: survey", "name: missing"))
+	c := w.place(func(in *messages.Intent) { in.Flow, in.FlowHash = missing.Name, missing.Hash })
+	d := w.delivery(c.envelope("dial_completed answered"))
+	result, replies := p.handle(d)
+	wantRetry(t, result)
+	if len(replies) != 1 {
+		t.Fatalf("replies %+v", replies)
+	}
+	c.wantHold(replies[0], "the event", "unavailable")
+	if stored, _, _ := w.state(c.id); stored.Revision != 0 {
+		t.Errorf("the call was touched: %+v", stored)
+	}
+
+	other := worker.NewCatalog(w.store, "", discard)
+	noError(t, other.Use(within(t), missing))
+	d.Attempt = 2
+	if result, replies = p.handle(d); result != bus.Done() || len(replies) != 1 {
+		t.Fatalf("%+v, replies %+v", result, replies)
+	}
+	c.wantAction(replies[0], "the redelivery", hello)
+}

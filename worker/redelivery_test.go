@@ -1,0 +1,252 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
+	"github.com/offhook/offhook/worker/call"
+)
+
+// cutOff is a worker whose NATS is gone and whose store is not: what it commits is
+// committed, what it says reaches nobody. It stands for one that dies between the
+// two.
+func (w *world) cutOff() *process {
+	w.t.Helper()
+	b := w.connect(w.nats.URL())
+	p := w.start(plan{bus: b})
+	noError(w.t, b.Close(within(w.t)))
+	return p
+}
+
+// I3: a redelivery is recognised by its event id, whatever died and whenever: the
+// same bytes for an answer, the state as it was, no record missing.
+func TestRedelivery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	healthy := w.start(plan{})
+	script := []struct {
+		words, action string
+		publishes     bool
+	}{
+		{"dial_completed answered", hello, false},
+		{"speak_completed 1", rating, false},
+		{"play_completed play_failed", `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"How was your visit?","language":"en-US"},"collect_digits":{"max":1,"timeout":10000}}}`, false},
+		{"speak_completed 3", thanks, false},
+		{"call_completed", "{}", true},
+		{"speak_completed 1", "{}", true}, // after the end
+	}
+	crashes := map[string]func(p *process, d bus.Delivery){
+		"between commit and reply": func(_ *process, d bus.Delivery) {
+			if result, _ := w.cutOff().handle(d); len(w.records()) > 0 && result == bus.Done() {
+				t.Error("a worker that could not publish is done")
+			}
+		},
+		"between publish and ack": func(p *process, d bus.Delivery) { p.handle(d) },
+	}
+	for name, crash := range crashes {
+		c := w.place()
+		published := 0
+		for i, s := range script {
+			at := fmt.Sprintf("%s, event %d", name, i)
+			d := w.delivery(c.envelope(s.words))
+			crash(healthy, d)
+			before, _, log := w.state(c.id)
+			if before.Revision != uint64(i+1) || len(log) != i+1 {
+				t.Fatalf("%s: not committed: revision %d, %d entries", at, before.Revision, len(log))
+			}
+
+			for attempt := 2; attempt < 4; attempt++ {
+				d.Attempt = attempt
+				result, replies := healthy.handle(d)
+				if result != bus.Done() || len(replies) != 1 {
+					t.Fatalf("%s: %+v after %d replies", at, result, len(replies))
+				}
+				c.wantAction(replies[0], at, s.action)
+			}
+			after, _, _ := w.state(c.id)
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("%s: the redelivery changed the call:\n%s", at, diff)
+			}
+			if s.publishes {
+				published++
+			}
+			records := c.records()
+			if len(records) != published {
+				t.Fatalf("%s: %d records, want %d", at, len(records), published)
+			}
+			if published > 0 && records[published-1].Revision != uint64(i+1) {
+				t.Errorf("%s: published revision %d, want %d", at, records[published-1].Revision, i+1)
+			}
+		}
+	}
+}
+
+// A redelivery of an event that is not the newest gets the action of its place in
+// the call, not that of where the call is now.
+func TestRedeliveryOfAnOlderEvent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start(plan{})
+	c := w.place()
+	first, second := w.delivery(c.envelope("dial_completed answered")), w.delivery(c.envelope("speak_completed 1"))
+	p.handle(first)
+	p.handle(second)
+	before, _, _ := w.state(c.id)
+	_, replies := p.handle(first)
+	c.wantAction(replies[0], "the first event again", hello)
+	if after, _, _ := w.state(c.id); !cmp.Equal(before, after) {
+		t.Error("the redelivery changed the call")
+	}
+
+	// When it is the first that comes after the end, it brings the record that the
+	// worker of the end did not publish.
+	end := w.delivery(c.envelope("call_completed"))
+	if result, _ := w.cutOff().handle(end); result == bus.Done() || len(c.records()) != 0 {
+		t.Fatalf("%+v, %d records", result, len(c.records()))
+	}
+	p.handle(second)
+	if got := c.awaitRecord(1); got.Revision != 3 || len(got.Timeline) != 3 {
+		t.Errorf("revision %d of %s", got.Revision, timeline(got))
+	}
+}
+
+// A worker that cannot publish the record keeps the event.
+func TestRecordThatCannotBePublishedIsRetried(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.place()
+	p := w.cutOff()
+	if result, _ := p.handle(w.delivery(c.envelope("dial_completed answered"))); result != bus.Done() {
+		t.Errorf("an event without a record: %+v", result)
+	}
+	if result, _ := p.handle(w.delivery(c.envelope("call_completed"))); result == bus.Done() {
+		t.Error("the call's end was acknowledged without its record")
+	}
+	if n := p.count("offhook_worker_retries_total"); n != 1 {
+		t.Errorf("%d retries counted", n)
+	}
+}
+
+// The same delivery in two workers at the same moment, as after a pause longer than
+// ack-wait: stepped once, answered alike, published.
+func TestOneEventInManyWorkers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	workers := make([]*process, 4)
+	for i := range workers {
+		workers[i] = w.start(plan{})
+	}
+	c := w.place()
+	for i, s := range []struct{ words, action string }{
+		{"dial_completed answered", hello},
+		{"speak_completed 1", rating},
+		{"play_completed 4", thanks},
+		{"call_completed", "{}"},
+	} {
+		d := w.delivery(c.envelope(s.words))
+		start := make(chan struct{})
+		replies := make([][]messages.Reply, len(workers))
+		var all sync.WaitGroup
+		for n, p := range workers {
+			own := d
+			own.ReplyTo = fmt.Sprintf("%s.%d", d.ReplyTo, n)
+			all.Go(func() {
+				<-start
+				_, replies[n] = p.handle(own)
+			})
+		}
+		close(start)
+		all.Wait()
+		for _, r := range replies {
+			if len(r) != 1 {
+				t.Fatalf("%s: replies %+v", s.words, replies)
+			}
+			c.wantAction(r[0], s.words, s.action)
+		}
+		if stored, _, log := w.state(c.id); stored.Revision != uint64(i+1) || len(log) != i+1 {
+			t.Errorf("%s: revision %d, %d entries, want %d", s.words, stored.Revision, len(log), i+1)
+		}
+	}
+	if got := c.awaitRecord(1); got.Revision != 4 || got.Disposition != messages.DispositionCompleted {
+		t.Errorf("revision %d, %s", got.Revision, got.Disposition)
+	}
+}
+
+// Fifty events of one call at once, in several workers: each is stepped once, none
+// is lost, and the outcome is that of their order of arrival.
+func TestManyEventsOfOneCallAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.place()
+	const events = 50
+	var arrivals []messages.Envelope
+	for i := range events {
+		words := []string{"speak_completed", "speak_completed 7", "play_completed 3", "speak_completed 1"}[i%4]
+		switch i {
+		case 0:
+			words = "dial_completed answered"
+		case events - 1:
+			words = "call_completed"
+		}
+		arrivals = append(arrivals, c.envelope(words))
+	}
+	// Three workers hold their first events until all have some, so that they race.
+	const workers, slots = 3, 16
+	var ready sync.WaitGroup
+	ready.Add(workers * slots)
+	processes := make([]*process, workers)
+	for i := range processes {
+		p := w.start(plan{bus: w.connect(w.nats.URL())})
+		processes[i] = p
+		var mu sync.Mutex
+		seen := 0
+		w.run(func(ctx context.Context) error {
+			return p.bus.ConsumeEvents(ctx, bus.ConsumerConfig{Slots: slots}, func(ctx context.Context, d bus.Delivery) bus.Result {
+				mu.Lock()
+				seen++
+				first := seen <= slots
+				mu.Unlock()
+				if first {
+					ready.Done()
+					ready.Wait()
+				}
+				return p.events.Handle(ctx, d)
+			})
+		})
+	}
+	for _, env := range arrivals {
+		noError(t, w.bus.Tell(within(t), env))
+	}
+	eventually(t, "all events are in the log", func() bool { _, _, log := w.state(c.id); return len(log) >= events })
+	stored, state, log := w.state(c.id)
+	if stored.Revision != events || len(log) != events {
+		t.Errorf("revision %d, %d entries, want %d", stored.Revision, len(log), events)
+	}
+	for i, e := range log {
+		if e.ID != arrivals[i].EventID {
+			t.Fatalf("entry %d is another arrival than the %dth", i, i)
+		}
+	}
+	machine := call.Machine{Program: compile(t, survey), Limits: limits}
+	if diff := cmp.Diff(machine.Fold(state.Facts, log), state); diff != "" {
+		t.Errorf("the state is not that of the log:\n%s", diff)
+	}
+	raced := 0
+	for _, p := range processes {
+		raced += p.count("offhook_worker_conflicts_total")
+	}
+	if raced == 0 {
+		t.Error("no commit was lost: nothing raced")
+	}
+	t.Logf("%d commits lost", raced)
+	eventually(t, "the record of the last commit is published", func() bool {
+		return slices.ContainsFunc(c.records(), func(r messages.Record) bool { return r.Revision == events && len(r.Timeline) == events })
+	})
+}
