@@ -360,6 +360,7 @@ func TestDialerStops(t *testing.T) {
 			w := newWorld(t)
 			s := startTeleSign(t, acceptedAnswer)
 			ctx, stop := context.WithCancel(within(t))
+			defer stop()
 			relay, url := w.relayToRedis()
 			d := w.start(plan{store: w.openStore(url)}).dialer(s)
 			c := w.place()

@@ -18,7 +18,9 @@ import (
 // the event is stepped as if nothing had been.
 func TestStoreAway(t *testing.T) {
 	t.Parallel()
-	outages := map[string]struct{ begin, end func(*redistest.Server, testing.TB) }{
+	outages := map[string]struct {
+		begin, end func(*redistest.Server, testing.TB)
+	}{
 		"stopped": {(*redistest.Server).Stop, (*redistest.Server).Restart},
 		"paused":  {(*redistest.Server).Pause, (*redistest.Server).Resume},
 	}

@@ -192,4 +192,3 @@ func (r *relay) bringBack() {
 	defer r.mu.Unlock()
 	r.away, r.look = false, nil
 }
-

@@ -12,12 +12,13 @@ import (
 // event and reference_id, both not empty; event names it does not know are fine.
 // Other members are looked for in data first, then at the top level, where
 // TeleSign's own samples look for some; missing, null and "" are the same.
-// Numbers may be strings, and collected digits a number. A time that cannot be
-// read stays in ExtraData.
+// Numbers may be strings, and digits a number.
 //
 // An error is a *messages.Error of CodeInvalid; its Field names the member that is
-// of the wrong type. In an event whose name is unknown such a member stays in
-// Extra or ExtraData instead: nothing says what it should be.
+// of the wrong type: event, reference_id, external_id, data, status or
+// collected_digits. Any other member that cannot be read stays in Extra or
+// ExtraData instead, and so do status and collected_digits of an event whose name
+// is unknown: nothing says what they should be.
 func ParseEvent(body []byte) (Event, error) {
 	top, err := readObject("", body)
 	if err != nil {
@@ -40,10 +41,12 @@ func ParseEvent(body []byte) (Event, error) {
 		e.ExternalID, err = textOf(path, raw)
 		return err
 	})
-	r.text("to", &e.To)
-	r.text("from", &e.From)
 	r.text("status", &e.Status)
-	r.digits("collected_digits", &e.Digits)
+	r.keys("collected_digits", &e.Digits)
+	// Nothing below decides what to answer: none of it is worth losing an event for.
+	r.carry = true
+	r.keys("to", &e.To)
+	r.keys("from", &e.From)
 	r.text("direction", &e.Direction)
 	r.seconds("duration", &e.Duration)
 	r.time("created_on_utc", &e.CreatedOn)
@@ -104,7 +107,8 @@ func (r *eventReader) text(name string, dst *string) {
 	})
 }
 
-func (r *eventReader) digits(name string, dst *string) {
+// keys reads digits, which are text even where they are written as a number.
+func (r *eventReader) keys(name string, dst *string) {
 	r.member(name, func(path string, raw json.RawMessage) (err error) {
 		if kindOf(raw) == "a number" {
 			*dst = string(raw)

@@ -56,7 +56,8 @@ func (t Text) Render(lookup func(name string) string) string {
 			// Safe in a path and in a query alike.
 			b.WriteString(strings.ReplaceAll(url.QueryEscape(v), "+", "%20"))
 		case escapeNothing:
-			b.WriteString(v)
+			// TeleSign takes what looks like <speak> for SSML; nobody says a "<".
+			b.WriteString(strings.ReplaceAll(v, "<", " "))
 		}
 	}
 	return b.String()

@@ -12,7 +12,7 @@ func TestRender(t *testing.T) {
 	values := map[string]string{"contact.name": `A & "B" <c>/d? é`, "call.to": "15558675309", "answers.n": ""}
 	for _, tt := range []struct{ key, text, want string }{
 		{"speak", "Hello", "Hello"},
-		{"speak", "Hello ${contact.name}!", `Hello A & "B" <c>/d? é!`},
+		{"speak", "Hello ${contact.name}!", `Hello A & "B"  c>/d? é!`},
 		{"speak", "${call.to}${call.to}", "1555867530915558675309"},
 		{"speak", "[${answers.n}]", "[]"},
 		{"speak", "costs $5, $${call.to} and $ or $$", "costs $5, ${call.to} and $ or $$"},
