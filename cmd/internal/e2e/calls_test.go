@@ -276,6 +276,8 @@ func TestKilledWorker(t *testing.T) {
 	y := newSystem(t, shape{ingresses: 1, workers: 2, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
 		c.People = people(20 * time.Second)
 		c.Speed = 10
+		c.Assume.ExternalIDOnce = true
+		c.Assume.CompletePrompt = true
 	}})
 	y.placeAll(calls)
 	y.dialled(calls)

@@ -301,7 +301,11 @@ func (c *call) judge(e telesign.Event, body []byte) (telesign.Action, error) {
 
 // event is an event of this call with what all have in common.
 func (c *call) event(name telesign.EventName) telesign.Event {
-	return telesign.Event{Name: name, ReferenceID: c.referenceID, ExternalID: c.info.ExternalID, To: c.info.To, From: c.info.From}
+	e := telesign.Event{Name: name, ReferenceID: c.referenceID, ExternalID: c.info.ExternalID, To: c.info.To, From: c.info.From}
+	if c.sim.cfg.Assume.ExternalIDOnce && name != telesign.DialCompleted {
+		e.ExternalID = ""
+	}
+	return e
 }
 
 // clock gives an event the times of a call or leg that ends now, in UTC and whole

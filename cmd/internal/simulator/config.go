@@ -93,6 +93,9 @@ type Assumptions struct {
 	KeepTerminator bool
 	// NoDigits spells collected_digits when nothing was pressed.
 	NoDigits NoDigits
+	// ExternalIDOnce echoes external_id in dial_completed and in no other event.
+	// Without it every event of a dialled call carries it.
+	ExternalIDOnce bool
 	// CompletePrompt posts the completion of a prompt in which the person hung up,
 	// with the digits so far, before call_completed. Without it call_completed comes
 	// at once.

@@ -31,6 +31,7 @@
 //	a key pressed early stops the prompt         Assumptions.BargeIn        yes
 //	the terminator is part of the digits         Assumptions.KeepTerminator no
 //	collected_digits when nothing was pressed    Assumptions.NoDigits       ""
+//	which events echo the external_id            Assumptions.ExternalIDOnce all of a dialled call
 //	hung up mid-prompt: the prompt's completion  Assumptions.CompletePrompt not posted
 //	event after play_multiple, after send_dtmf   Assumptions.…Completed     play_completed, send_dtmf_completed
 //	status word of a prompt whose audio failed   Assumptions.PlayFailed     play_failed
