@@ -98,7 +98,7 @@ func streamDifferences(have, want jetstream.StreamConfig) []error {
 			{"max_msgs_per_subject", max(have.MaxMsgsPerSubject, 0), want.MaxMsgsPerSubject, "--max-msgs-per-subject=-1", ""},
 			{"max_msg_size", have.MaxMsgSize, want.MaxMsgSize, fmt.Sprintf("--max-msg-size=%d", want.MaxMsgSize), ""},
 			{"max_consumers", have.MaxConsumers, want.MaxConsumers, fmt.Sprintf("--max-consumers=%d", want.MaxConsumers), ""},
-			{"num_replicas", have.Replicas, want.Replicas, fmt.Sprintf("--replicas=%d", want.Replicas), "Replicas"},
+			{"num_replicas", have.Replicas, want.Replicas, fmt.Sprintf("--replicas=%d", want.Replicas), "OFFHOOK_REPLICAS"},
 			{"duplicate_window", have.Duplicates, want.Duplicates, "--dupe-window=" + want.Duplicates.String(), ""},
 			{"allow_direct", have.AllowDirect, want.AllowDirect, "--allow-direct", ""},
 			{"allow_rollup_hdrs", have.AllowRollup, want.AllowRollup, "--no-allow-rollup", ""},
@@ -124,7 +124,7 @@ func consumerDifferences(stream string, have, want jetstream.ConsumerConfig) []e
 			{"ack_policy", have.AckPolicy, want.AckPolicy, "", ""},
 			{"replay_policy", have.ReplayPolicy, want.ReplayPolicy, "", ""},
 			{"filter_subject", filters(have), filters(want), "--filter='" + want.FilterSubject + "'", ""},
-			{"ack_wait", have.AckWait, want.AckWait, "--wait=" + want.AckWait.String(), "AnswerWithin"},
+			{"ack_wait", have.AckWait, want.AckWait, "--wait=" + want.AckWait.String(), "OFFHOOK_ANSWER_WITHIN (ack_wait is two fifths of it)"},
 			{"backoff", have.BackOff, want.BackOff, "--backoff=none", ""},
 			{"max_deliver", have.MaxDeliver, want.MaxDeliver, fmt.Sprintf("--max-deliver=%d", want.MaxDeliver), ""},
 			{"max_ack_pending", have.MaxAckPending, want.MaxAckPending, fmt.Sprintf("--max-pending=%d", want.MaxAckPending), ""},
@@ -134,7 +134,7 @@ func consumerDifferences(stream string, have, want jetstream.ConsumerConfig) []e
 			{"headers_only", have.HeadersOnly, want.HeadersOnly, "--no-headers-only", ""},
 			{"mem_storage", have.MemoryStorage, want.MemoryStorage, "", ""},
 			{"inactive_threshold", have.InactiveThreshold, want.InactiveThreshold, "--inactive-threshold=0s", ""},
-			{"num_replicas", have.Replicas, want.Replicas, fmt.Sprintf("--replicas=%d", want.Replicas), "Replicas"},
+			{"num_replicas", have.Replicas, want.Replicas, fmt.Sprintf("--replicas=%d", want.Replicas), "OFFHOOK_REPLICAS"},
 			{"priority_policy", int(have.PriorityPolicy), int(want.PriorityPolicy), "", ""},
 		})
 }
@@ -153,7 +153,7 @@ func differences(what, edit, fixed string, settings []setting) []error {
 			fix = edit + " " + s.edit
 		}
 		if s.field != "" {
-			fix += ", or change " + s.field + " in every offhook process to match"
+			fix += ", or change " + s.field + " in every offhook process, to match"
 		}
 		wrong = append(wrong, messages.FieldErrorf(messages.CodeUsage, s.name, "%s has %q, this process needs %q; fix: %s", what, have, want, fix))
 	}
@@ -168,13 +168,13 @@ func filters(c jetstream.ConsumerConfig) string {
 	return strings.Join(c.FilterSubjects, ",")
 }
 
-// retentionField is the field of Config that decides a stream's max_age.
+// retentionField is the setting that decides a stream's max_age.
 func retentionField(stream string) string {
 	switch stream {
 	case messages.StreamEvents:
-		return "EventsRetention"
+		return "OFFHOOK_EVENTS_RETENTION"
 	case messages.StreamRecords:
-		return "RecordsRetention"
+		return "OFFHOOK_RECORDS_RETENTION"
 	}
 	return ""
 }

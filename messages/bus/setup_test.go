@@ -59,11 +59,11 @@ func TestSetupRefusesAStreamThatDiffers(t *testing.T) {
 		},
 		{
 			messages.StreamEvents, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-			[]string{"max_age", `has "1h0m0s"`, `needs "168h0m0s"`, "--max-age=168h0m0s, or change EventsRetention"},
+			[]string{"max_age", `has "1h0m0s"`, `needs "168h0m0s"`, "--max-age=168h0m0s, or change OFFHOOK_EVENTS_RETENTION"},
 		},
 		{
 			messages.StreamRecords, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
-			[]string{"max_age", `needs "9600h0m0s"`, "or change RecordsRetention"},
+			[]string{"max_age", `needs "9600h0m0s"`, "or change OFFHOOK_RECORDS_RETENTION"},
 		},
 		{
 			messages.StreamFailed, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
@@ -185,7 +185,7 @@ func TestSetupRefusesAConsumerThatDiffers(t *testing.T) {
 	}{
 		{
 			func(c *jetstream.ConsumerConfig) { c.AckWait = 30 * time.Second },
-			[]string{"ack_wait", `has "30s"`, `needs "1s"`, "nats consumer edit OFFHOOK_EVENTS worker --wait=1s, or change AnswerWithin"},
+			[]string{"ack_wait", `has "30s"`, `needs "1s"`, "nats consumer edit OFFHOOK_EVENTS worker --wait=1s, or change OFFHOOK_ANSWER_WITHIN"},
 		},
 		{
 			func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },

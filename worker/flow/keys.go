@@ -111,6 +111,8 @@ func (r *reader) key(what string, key written[string]) bool {
 		hint = fmt.Sprintf("did you mean %q?", named)
 	case strings.Trim(strings.ToUpper(s), dtmf) == "" && len(s) <= telesign.MaxCollectDigits:
 		hint = fmt.Sprintf("did you mean %q?", strings.ToUpper(s))
+	case number != nil && what == "accept" && (plainNumber(number[1]) != number[1] || plainNumber(number[2]) != number[2]):
+		hint = "a range matches numbers without leading zeros; for a code, leave accept out and name collect_digits.max and save"
 	case number != nil && what == "accept":
 		hint = fmt.Sprintf("did you mean \"%s-%s\"?", plainNumber(number[1]), plainNumber(number[2]))
 	case number != nil:

@@ -14,6 +14,7 @@ type Catalogue struct {
 	TeleSignAuth Setting[string]
 	CallerID     Setting[string]
 	DialTimeout  Setting[time.Duration]
+	MaxCallTime  Setting[time.Duration]
 
 	// The engines.
 	NATSURL            Setting[string]
@@ -54,6 +55,7 @@ type Catalogue struct {
 	Data      Setting[string]
 	Slots     Setting[int]
 	Drain     Setting[time.Duration]
+	LameDuck  Setting[time.Duration]
 	LogLevel  Setting[string]
 	LogFormat Setting[string]
 
@@ -70,6 +72,8 @@ func NewCatalogue() *Catalogue {
 	c.TeleSignAuth = c.choice("telesign-auth", "basic", "how requests to TeleSign are authenticated", "basic", "digest")
 	c.CallerID = c.string("caller-id", "", "number", "number that calls are placed from, digits with country code")
 	c.DialTimeout = c.duration("dial-timeout", "10s", time.Millisecond, "how long TeleSign may take to answer a dial before its outcome is unknown")
+
+	c.MaxCallTime = c.duration("max-call-duration", "15m", time.Second, "how long a call that we place may last, 4h at most; TeleSign ends it then")
 
 	c.NATSURL = c.urls("nats-url", "nats://127.0.0.1:4222", "NATS servers", "nats", "tls", "ws", "wss")
 	c.NATSCredsFile = c.string("nats-creds-file", "", "file", "NATS credentials file (JWT and key)")
@@ -105,6 +109,7 @@ func NewCatalogue() *Catalogue {
 	c.Data = c.string("data", "offhook-data", "directory", "what the process keeps on disk; one process each")
 	c.Slots = c.int("slots", "64", "events", 1, "events a worker handles at once")
 	c.Drain = c.duration("drain", "15s", 0, "how long work under way may take to finish when the process is told to stop")
+	c.LameDuck = c.duration("lame-duck", "3s", 0, "how long a stopping ingress takes events while /readyz says no")
 	c.LogLevel = c.choice("log-level", "info", "least severe lines that are logged", "debug", "info", "warn", "error")
 	c.LogFormat = c.choice("log-format", "text", "form of the log's lines", "text", "json")
 
