@@ -19,7 +19,7 @@ demo: build ## call 50 simulated people through the example survey; ends by itse
 	@$(BIN) demo
 
 dev: build ## run everything in one process with a simulated TeleSign, until Ctrl-C
-	@$(BIN) dev --flow deploy/examples/visit-survey.yaml
+	@$(BIN) dev --flow deploy/examples/visit-survey.yaml --speed 10 --seed 4
 
 test: check-go check-format test-needs vet build ## every check and test; installs redis-server and gcc when it may
 	go test -race -count=1 -timeout 20m ./...

@@ -28,20 +28,28 @@ type Dialer struct {
 	bus     *bus.Bus
 	client  *dial.Client
 	timeout time.Duration // of one POST
+	longest time.Duration // max_call_duration of each call
 	settler settler
 	metrics *Metrics
 	log     *slog.Logger
 }
 
-// NewDialer makes a dialer. timeout is the client's own.
-func NewDialer(st *store.Store, b *bus.Bus, client *dial.Client, timeout time.Duration, metrics *Metrics, log *slog.Logger) *Dialer {
+// sendWithin is how old a begun try may be when it is sent. A process that was
+// stopped in between finds its try given up: the reaper, or an operator, may have
+// acted on it, so it must not ring any more. Far below dueSlack.
+const sendWithin = 10 * time.Second
+
+// NewDialer makes a dialer. timeout is the client's own, longest the
+// max_call_duration of the calls, whole seconds up to TeleSign's four hours.
+func NewDialer(st *store.Store, b *bus.Bus, client *dial.Client, timeout, longest time.Duration, metrics *Metrics, log *slog.Logger) *Dialer {
 	s := settler{store: st, bus: b, within: settleWithin, last: settleLast, metrics: metrics, log: log}
-	return &Dialer{store: st, bus: b, client: client, timeout: timeout, settler: s, metrics: metrics, log: log}
+	return &Dialer{store: st, bus: b, client: client, timeout: timeout, longest: longest, settler: s, metrics: metrics, log: log}
 }
 
 // Handle begins the try of one job. What the job result does after the
 // acknowledgement is the POST. A job that names no intent is parked.
 func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.JobResult {
+	began := time.Now()
 	intent, begun, err := d.store.BeginTry(ctx, job.Intent, d.timeout+dueSlack)
 	switch {
 	case messages.CodeOf(err) == messages.CodeInvalid:
@@ -54,18 +62,20 @@ func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.Jo
 		d.log.InfoContext(ctx, "dial job dropped: its intent has been tried", "id", job.Intent.ID, "status", intent.Status)
 		return bus.JobResult{Result: bus.Done()}
 	}
-	return bus.JobResult{Result: bus.Done(), After: func(ctx context.Context) { d.try(ctx, intent) }}
+	return bus.JobResult{Result: bus.Done(), After: func(ctx context.Context) { d.try(ctx, intent, began) }}
 }
 
-// try sends one intent to TeleSign, once, and writes down what came of it.
-func (d *Dialer) try(ctx context.Context, intent messages.Intent) {
-	if time.Now().After(intent.NotAfter) {
+// try sends one intent to TeleSign, once, and writes down what came of it. What is
+// too late is not sent.
+func (d *Dialer) try(ctx context.Context, intent messages.Intent, began time.Time) {
+	if time.Now().After(intent.NotAfter) || time.Since(began) > sendWithin {
 		d.metrics.dialled(string(messages.DispositionExpired))
+		d.log.WarnContext(ctx, "not dialled: its time ran out", "id", intent.ID, "to", messages.Number(intent.To), "not_after", intent.NotAfter, "begun_ago", time.Since(began))
 		d.settler.settle(ctx, intent.ID, messages.DispositionExpired, store.Resolution{Status: messages.CallRefused, Outcome: string(messages.DispositionExpired)})
 		return
 	}
 	outcome := d.client.Dial(ctx, telesign.Dial{
-		To: intent.To, CallerIDNumber: intent.CallerID, ExternalID: intent.ID,
+		To: intent.To, CallerIDNumber: intent.CallerID, ExternalID: intent.ID, MaxCallDuration: d.longest,
 	})
 	d.metrics.dialled(string(outcome.Kind))
 	d.settler.settle(ctx, intent.ID, outcome.Disposition(), store.Resolution{

@@ -96,24 +96,26 @@ func (p *process) dialerLogging(s *teleSign, log *slog.Logger) *worker.Dialer {
 		Credentials: telesign.Credentials{CustomerID: "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", APIKey: "dGVzdA=="},
 	}, discard)
 	noError(p.w.t, err)
-	return worker.NewDialer(p.store, p.bus, client, dialTimeout, p.metrics, log)
+	return worker.NewDialer(p.store, p.bus, client, dialTimeout, 15*time.Minute, p.metrics, log)
 }
 
 // dueNow makes the time of every due intent come.
 func (w *world) dueNow() {
 	w.t.Helper()
-	w.eachDue(func(c *redis.Client, key, id string) {
-		noError(w.t, c.ZAddXX(within(w.t), key, redis.Z{Score: 0, Member: id}).Err())
+	c := w.redisClient()
+	defer func() { _ = c.Close() }()
+	w.eachDue(func(id string) {
+		noError(w.t, c.ZAddXX(within(w.t), w.prefix+":due:{"+messages.Partition(id)+"}", redis.Z{Score: 0, Member: id}).Err())
 	})
 }
 
 // wantNothingDue wants no intent to be due, now or later.
 func (w *world) wantNothingDue() {
 	w.t.Helper()
-	w.eachDue(func(_ *redis.Client, _, id string) { w.t.Errorf("intent %s is still due", id) })
+	w.eachDue(func(id string) { w.t.Errorf("intent %s is still due", id) })
 }
 
-func (w *world) eachDue(do func(c *redis.Client, key, id string)) {
+func (w *world) eachDue(do func(id string)) {
 	w.t.Helper()
 	c := w.redisClient()
 	defer func() { _ = c.Close() }()
@@ -122,7 +124,7 @@ func (w *world) eachDue(do func(c *redis.Client, key, id string)) {
 		ids, err := c.ZRange(within(w.t), keys.Val(), 0, -1).Result()
 		noError(w.t, err)
 		for _, id := range ids {
-			do(c, keys.Val(), id)
+			do(id)
 		}
 	}
 	noError(w.t, keys.Err())
@@ -226,7 +228,7 @@ func TestDialOutcomes(t *testing.T) {
 					t.Errorf("parked with outcome %s, HTTP %d", kept.Outcome, kept.HTTPStatus)
 				}
 			}
-			eventually(t, "nothing is due", func() bool { due := 0; w.eachDue(func(*redis.Client, string, string) { due++ }); return due == 0 })
+			eventually(t, "nothing is due", func() bool { return !w.isDue(c.external) })
 			if got := p.count("offhook_dials_total", test.counted); got != 1 || p.count("offhook_dials_total") != 1 {
 				t.Errorf("%d of %d dials counted as %s", got, p.count("offhook_dials_total"), test.counted)
 			}
@@ -442,7 +444,7 @@ func TestSettlingGivesUp(t *testing.T) {
 	p := w.start(plan{store: w.openStore(url)})
 	c := w.place()
 	s.during = func(string) { relay.takeAway() }
-	d := p.dialerLogging(s, slog.New(slog.NewTextHandler(&log, nil)))
+	d := p.dialerLogging(s, textLog(&log))
 	d.SettleWithin(200*time.Millisecond, time.Millisecond)
 	d.Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1).After(within(t))
 

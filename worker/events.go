@@ -79,11 +79,7 @@ func (h *Events) park(ctx context.Context, d bus.Delivery, hold string, reason m
 		if err == nil {
 			err = h.publish(ctx, got.record)
 		}
-		var panicked *panicError
-		switch {
-		case errors.As(err, &panicked): // on what the call has stored, so that coming again would not help
-			h.log.ErrorContext(ctx, "call does not know that its event was parked", "event_id", d.EventID, "call_id", d.CallID, "error", err)
-		case err != nil:
+		if err != nil {
 			return h.retry(ctx, d, fmt.Errorf("to be parked as %s: %w; its call could not be told: %w", reason, why, err))
 		}
 	}
@@ -120,6 +116,7 @@ func (h *Events) hold(ctx context.Context, d bus.Delivery, reason string) {
 // counts, what comes too late.
 func awaited(d bus.Delivery) bool { return d.ReplyTo != "" && !d.Late }
 
+// reply answers whoever waits, and counts decisions that are probably too late.
 func (h *Events) reply(ctx context.Context, d bus.Delivery, r messages.Reply) error {
 	if !awaited(d) {
 		return nil

@@ -17,10 +17,10 @@ func tells(e telesign.Event) bool {
 	return e.ExternalID != "" || e.Name == telesign.IncomingCall || e.Name == telesign.DialCompleted
 }
 
-// resolve finds out what a call is, on the first event that tells: one that we placed, whose
-// intent is claimed for it, or one for the flow of incoming calls. Without such a
-// flow the facts name none. Until they are committed, the next event resolves
-// again; claiming twice is claiming once.
+// resolve finds out what a call is, on the first event that tells: one that we
+// placed, whose intent is claimed for it, or one for the flow of incoming calls.
+// Without such a flow the facts name none. Until they are committed, the next event
+// resolves again; claiming twice is claiming once.
 func (h *Events) resolve(ctx context.Context, callID string, e telesign.Event) (*call.Facts, error) {
 	facts := &call.Facts{ExternalID: e.ExternalID, To: e.To, From: e.From, Direction: directionOf(e)}
 	if e.ExternalID != "" {

@@ -391,6 +391,7 @@ steps:
 const (
 	hello  = `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"<speak>Hello Ann, <emphasis>press 1</emphasis> to begin.</speak>","language":"en-US"},"collect_digits":{"max":1,"timeout":10000}}}`
 	rating = `{"jsonrpc":"2.0","method":"play","params":{"url":"https://audio.example.com/rating.wav?lang=en&v=2","collect_digits":{"max":1,"timeout":10000}}}`
+	again  = `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"Please press a key.","language":"en-US"},"collect_digits":{"max":1,"timeout":10000}}}`
 	thanks = `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"Thank you. Goodbye.","language":"en-US"}}}`
 	hangup = `{"jsonrpc":"2.0","method":"hangup","params":{}}`
 )

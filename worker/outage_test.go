@@ -10,7 +10,6 @@ import (
 	"github.com/offhook/offhook/messages/bus"
 	"github.com/offhook/offhook/store"
 	"github.com/offhook/offhook/store/redistest"
-	"github.com/offhook/offhook/worker"
 	"github.com/offhook/offhook/worker/flow"
 )
 
@@ -120,30 +119,59 @@ func TestFlowVersions(t *testing.T) {
 	}
 }
 
-// A version that nobody has: the call is held and not touched, and goes on when a
-// worker has brought the version.
+// A version that is nowhere to be had ends the call in good order, whether it has
+// begun or not.
 func TestFlowVersionNobodyHas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	const apology = `{"jsonrpc":"2.0","method":"speak","params":{"tts":{"message":"Sorry, we cannot help you now.","language":"en-US"}}}`
+	gone := compile(t, strings.ReplaceAll(survey, "name: survey", "name: gone"))
+	tests := []struct {
+		before, after []string
+		disposition   messages.Disposition
+		reason        string
+	}{
+		{nil, []string{"dial_completed answered"}, messages.DispositionNoFlow, ""},
+		{[]string{"dial_completed answered"}, []string{"speak_completed 1"}, messages.DispositionFailed, "flow_missing"},
+	}
+	for _, test := range tests {
+		client := w.redisClient()
+		before := w.start(plan{flows: []*flow.Program{gone}})
+		c := w.place(func(in *messages.Intent) { in.Flow, in.FlowHash = gone.Name, gone.Hash })
+		for _, words := range test.before {
+			before.handle(w.delivery(c.envelope(words)))
+		}
+		noError(t, client.Del(within(t), w.prefix+":flow:{flows}:"+gone.Hash).Err())
+		noError(t, client.Close())
+
+		p := w.start(plan{})
+		for _, words := range test.after {
+			_, replies := p.handle(w.delivery(c.envelope(words)))
+			c.wantAction(replies[0], words, apology)
+		}
+		_, replies := p.handle(w.delivery(c.envelope("speak_completed")))
+		c.wantAction(replies[0], "the end of the apology", hangup)
+		p.handle(w.delivery(c.envelope("call_completed")))
+		if got := c.awaitRecord(1); got.Disposition != test.disposition || got.Reason != test.reason || got.Flow != "gone" {
+			t.Errorf("%s %s of flow %s, want %s %s", got.Disposition, got.Reason, got.Flow, test.disposition, test.reason)
+		}
+	}
+}
+
+// A version that is there and cannot be read by this worker is left to another.
+func TestFlowVersionOfAnotherOffhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const hash = "0123456789abcdef0123456789abcdef"
+	noError(t, w.store.PutFlow(within(t), "newer", hash, []byte("name: newer\nsomething: new\n")))
 	p := w.start(plan{})
-	missing := compile(t, strings.ReplaceAll(survey, "name: survey", "name: missing"))
-	c := w.place(func(in *messages.Intent) { in.Flow, in.FlowHash = missing.Name, missing.Hash })
-	d := w.delivery(c.envelope("dial_completed answered"))
-	result, replies := p.handle(d)
-	wantRetry(t, result)
-	if len(replies) != 1 {
+	c := w.place(func(in *messages.Intent) { in.Flow, in.FlowHash = "newer", hash })
+	result, replies := p.handle(w.delivery(c.envelope("dial_completed answered")))
+	if wantRetry(t, result); len(replies) != 1 {
 		t.Fatalf("replies %+v", replies)
 	}
 	c.wantHold(replies[0], "the event", "unavailable")
 	if stored, _, _ := w.state(c.id); stored.Revision != 0 {
 		t.Errorf("the call was touched: %+v", stored)
 	}
-
-	other := worker.NewCatalog(w.store, "", discard)
-	noError(t, other.Use(within(t), missing))
-	d.Attempt = 2
-	if result, replies = p.handle(d); result != bus.Done() || len(replies) != 1 {
-		t.Fatalf("%+v, replies %+v", result, replies)
-	}
-	c.wantAction(replies[0], "the redelivery", hello)
 }

@@ -97,8 +97,12 @@ func (h *Events) load(ctx context.Context, callID string, a arrival) (loaded, er
 		}
 	}
 	if facts := c.state.Facts; facts != nil && facts.FlowHash != "" {
-		if c.machine.Program, err = h.catalog.Program(ctx, facts.FlowHash); err != nil {
+		c.machine.Program, err = h.catalog.Program(ctx, facts.FlowHash)
+		if err != nil && messages.CodeOf(err) != messages.CodeNotFound {
 			return loaded{}, err
+		}
+		if err != nil { // holding would not bring it back
+			h.log.ErrorContext(ctx, "the call's flow version is nowhere to be had; the caller hears the apology", "call_id", callID, "flow", facts.Flow, "hash", facts.FlowHash)
 		}
 	}
 	return c, nil

@@ -68,16 +68,26 @@ func (h *Health) failures(ctx context.Context) map[string]error {
 	}
 	failed := make(map[string]error)
 	for name, result := range results {
-		select {
-		case r := <-result:
-			if r.Err != nil {
-				failed[name] = r.Err
-			}
-		case <-ctx.Done():
-			failed[name] = fmt.Errorf("no answer within %s", checkTimeout)
+		if err := await(ctx, result); err != nil {
+			failed[name] = err
 		}
 	}
 	return failed
+}
+
+// await is what a check came to, or that it came to nothing by the end of ctx.
+func await(ctx context.Context, result <-chan singleflight.Result) error {
+	select {
+	case r := <-result:
+		return r.Err
+	case <-ctx.Done():
+	}
+	select { // it may have come while another one was waited for
+	case r := <-result:
+		return r.Err
+	default:
+		return fmt.Errorf("no answer within %s", checkTimeout)
+	}
 }
 
 func writeHealth(w http.ResponseWriter, status int, answer map[string]string) {

@@ -38,6 +38,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	store.LogClient(discard())
 	goleak.VerifyTestMain(m)
 }
 

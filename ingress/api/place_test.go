@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/offhook/offhook/ingress/api"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
-	"github.com/offhook/offhook/store"
 )
 
 const (
@@ -418,33 +418,19 @@ func TestPlacedJobReachesAWorker(t *testing.T) {
 // others are in use.
 func TestForgottenFlow(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, api.Config{}, survey)
-	if err := h.store.PutFlow(within(t), "gone", "0123", []byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	short, err := store.Open(within(t), store.Config{URL: h.redis.URL(), CallRetention: time.Millisecond}, discard())
+	h := newHouse(t, api.Config{}, survey, notice)
+	options, err := redis.ParseURL(h.redis.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = short.Close() }()
-	if _, err := short.Flow(within(t), "0123"); err != nil { // from now on it is kept for 2 ms
-		t.Fatal(err)
+	client := redis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	if n, err := client.Del(within(t), "offhook:flow:{flows}:"+h.putFlow(survey).Hash).Result(); err != nil || n != 1 {
+		t.Fatalf("%d flows deleted, %v", n, err)
 	}
-	if _, err := h.store.Flow(within(t), h.putFlow(survey).Hash); err != nil { // and the names for long again
-		t.Fatal(err)
-	}
-	for {
-		if _, err := h.store.FlowHash(within(t), "gone"); err != nil {
-			t.Fatal(err)
-		}
-		status, answer := h.ask(http.MethodPost, "/v1/calls", placing(t, map[string]any{"flow": "gone"}))
-		if strings.Contains(answer, "reads it otherwise") {
-			continue // it is still there, and is no flow
-		}
-		if status != http.StatusBadRequest || !strings.Contains(answer, `"field":"flow"`) || !strings.Contains(answer, "was forgotten") {
-			t.Errorf("got %d %s", status, answer)
-		}
-		break
+	status, answer := h.ask(http.MethodPost, "/v1/calls", placing(t, nil))
+	if status != http.StatusBadRequest || !strings.Contains(answer, `"field":"flow"`) || !strings.Contains(answer, "was forgotten") {
+		t.Errorf("got %d %s", status, answer)
 	}
 }
 
@@ -484,4 +470,3 @@ func TestOtherOrigins(t *testing.T) {
 		t.Errorf("reading got %d", status) // the browser keeps the answer from the page
 	}
 }
-

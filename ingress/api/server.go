@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // The internal listener's limits. Its clients are our own command line, a scraper
@@ -30,15 +32,13 @@ var errStopping = errors.New("the process is stopping")
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog.Logger) error {
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
-	var handlers sync.RWMutex // held for reading by each handler
-	over := false
+	handlers := semaphore.NewWeighted(math.MaxInt64) // one for each that runs; all of them at the end
 	srv := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			handlers.RLock()
-			defer handlers.RUnlock()
-			if over {
+			if !handlers.TryAcquire(1) {
 				panic(http.ErrAbortHandler) // its connection is closed already
 			}
+			defer handlers.Release(1)
 			handler.ServeHTTP(w, r)
 		}),
 		BaseContext:       func(net.Listener) context.Context { return work },
@@ -61,8 +61,8 @@ func Serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog
 		failure = errors.Join(failure, fmt.Errorf("requests were cut off %s after the stop: %w", stopWithin, err), srv.Close())
 	}
 	<-served
-	handlers.Lock()
-	over = true
-	handlers.Unlock()
+	if err := handlers.Acquire(context.WithoutCancel(ctx), math.MaxInt64); err != nil {
+		failure = errors.Join(failure, err) // only a context ends the wait for handlers, and this one does not
+	}
 	return failure
 }

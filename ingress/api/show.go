@@ -106,7 +106,6 @@ func (a *API) stepped(ctx context.Context, id string) (*messages.Call, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the call: %w", err)
 	}
-	record.CallID = id // also of a call of which only ingress has told yet
 	status := messages.CallLive
 	if state.Ended() {
 		status = messages.CallEnded

@@ -25,14 +25,14 @@ func (h *house) commit(id string, revision uint64, state string, log ...[]byte) 
 }
 
 // live lives a call of the survey as workers would step it, one event a second.
-func (h *house) live(facts call.Facts, events ...telesign.Event) {
+func (h *house) live(id string, facts call.Facts, events ...telesign.Event) {
 	h.t.Helper()
 	program := h.putFlow(survey)
 	facts.Flow, facts.FlowHash = program.Name, program.Hash
 	machine := call.Machine{Program: program, Limits: limits()}
-	state := call.State{Schema: call.Schema, Facts: &facts}
+	state := call.State{Schema: call.Schema, CallID: id, Facts: &facts}
 	for i, e := range events {
-		e.ReferenceID, e.To, e.From = facts.CallID, facts.To, facts.From
+		e.ReferenceID, e.To, e.From = id, facts.To, facts.From
 		at := noon.Add(time.Duration(i) * time.Second)
 		out := machine.Step(state, nil, call.EventEntry("EVENT"+string(rune('1'+i)), at, uint64(i+1), false, e, &facts), at.Add(3*time.Millisecond))
 		state = out.State
@@ -44,7 +44,7 @@ func (h *house) live(facts call.Facts, events ...telesign.Event) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		h.commit(facts.CallID, uint64(i+1), string(encoded), log...)
+		h.commit(id, uint64(i+1), string(encoded), log...)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestShow(t *testing.T) {
 		if _, ok, err := h.store.ClaimIntent(within(t), in.ID, callID); err != nil || !ok {
 			t.Fatalf("claim %s: %t, %v", callID, ok, err)
 		}
-		return call.Facts{CallID: callID, ExternalID: in.ID, Direction: call.Outbound, To: in.To, From: in.CallerID, Attempt: 1, Contact: in.Contact}
+		return call.Facts{ExternalID: in.ID, Direction: call.Outbound, To: in.To, From: in.CallerID, Attempt: 1, Contact: in.Contact}
 	}
 	answered := telesign.Event{Name: telesign.DialCompleted, Status: telesign.StatusAnswered}
 	digits := telesign.Event{Name: telesign.SpeakCompleted, Status: telesign.StatusSpeakSuccessful, Digits: "5"}
@@ -106,14 +106,14 @@ func TestShow(t *testing.T) {
 	}
 	live := h.intent("live")
 	resolve(live, store.Resolution{Status: messages.CallAccepted, HTTPStatus: 202, Outcome: "dial_accepted", CallID: "LIVE"})
-	h.live(claim(live, "LIVE"), answered, digits)
+	h.live("LIVE", claim(live, "LIVE"), answered, digits)
 	add("live, by id", live.ID)
 	add("live, by reference_id", "LIVE")
 	ended := h.intent("ended")
 	h.take(ended.ID)
-	h.live(claim(ended, "ENDED"), answered, digits, said, over)
+	h.live("ENDED", claim(ended, "ENDED"), answered, digits, said, over)
 	add("ended, and the POST's answer never came", ended.ID)
-	h.live(call.Facts{CallID: "INCOMING", Direction: call.Inbound, To: callerID, From: person}, telesign.Event{Name: telesign.IncomingCall})
+	h.live("INCOMING", call.Facts{Direction: call.Inbound, To: callerID, From: person}, telesign.Event{Name: telesign.IncomingCall})
 	add("a call that we did not place", "INCOMING")
 	h.commit("TOLD", 1, `{"v":1}`)
 	add("a call of which only ingress has told", "TOLD")
@@ -144,7 +144,7 @@ func TestShowIntentOfAnotherCall(t *testing.T) {
 	in := h.intent("k")
 	for _, id := range []string{"FIRST", "SECOND"} {
 		_, _, _ = h.store.ClaimIntent(within(t), in.ID, id) // the second is refused
-		h.live(call.Facts{CallID: id, ExternalID: in.ID, Direction: call.Outbound, To: person}, telesign.Event{Name: telesign.DialCompleted, Status: telesign.StatusAnswered})
+		h.live(id, call.Facts{ExternalID: in.ID, Direction: call.Outbound, To: person}, telesign.Event{Name: telesign.DialCompleted, Status: telesign.StatusAnswered})
 	}
 	if first := h.show("FIRST"); first.Intent == nil || first.Intent.ID != in.ID {
 		t.Errorf("the first call is shown with the intent %+v", first.Intent)

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+	"net"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +13,6 @@ import (
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/messages"
-	"github.com/offhook/offhook/messages/telesign"
 )
 
 // pollEvery is how often --wait looks at a call.
@@ -56,12 +55,15 @@ func (a *app) callPlaceCommand() *cobra.Command {
 		if req.Contact, err = contactOf(fields); err != nil {
 			return err
 		}
+		if req.Key == "" {
+			req.Key = messages.NewEventID() // so that the command can be repeated
+		}
 		req.NotAfter = time.Now().Add(within)
 		client := apiclient.New(apiURL)
 		defer client.Close()
 		placed, err := client.Place(ctx, req)
 		if err != nil {
-			return err
+			return withAdvice(err, req.Key)
 		}
 		for _, w := range placed.Warnings {
 			fmt.Fprintln(a.Stderr, "offhook: warning:", w)
@@ -71,7 +73,7 @@ func (a *app) callPlaceCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printCall(found)
+			return errors.Join(a.printCall(found), neverCalled(found, placed.ID))
 		}
 		if a.json {
 			return a.printJSON(placed)
@@ -97,13 +99,24 @@ func contactOf(fields []string) (map[string]string, error) {
 	return contact, nil
 }
 
-// waitForEnd polls a call until it has ended, was refused, or ctx ends.
+// withAdvice says how to go on after a request that may have been taken although no
+// answer came.
+func withAdvice(err error, key string) error {
+	var network *net.OpError
+	reached := !errors.As(err, &network) || network.Op != "dial"
+	if code := messages.CodeOf(err); reached && (code == messages.CodeUnavailable || code == messages.CodeTimeout) {
+		return fmt.Errorf("%w; to be sure, repeat the command with --key %s, which never dials twice", err, key)
+	}
+	return err
+}
+
+// waitForEnd polls a call until nothing more is to be expected of it, or ctx ends.
 func waitForEnd(ctx context.Context, client *apiclient.Client, id string) (messages.Call, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
 		found, err := client.Call(ctx, id)
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return found, err
 		}
 		switch found.Status {
@@ -117,6 +130,23 @@ func waitForEnd(ctx context.Context, client *apiclient.Client, id string) (messa
 		case <-tick.C:
 		}
 	}
+}
+
+// neverCalled is the error for a call that was waited for and did not come about.
+func neverCalled(c messages.Call, id string) error {
+	outcome, answered := "", false
+	if c.Intent != nil {
+		outcome, answered = c.Intent.Outcome, c.Intent.HTTPStatus != 0
+	}
+	switch {
+	case c.Status == messages.CallUnknown:
+		return messages.Errorf(messages.CodeTimeout, "it is not known whether TeleSign placed the call (%s); it is not sent again, and an event may still tell: offhook call show %s", outcome, id)
+	case c.Status == messages.CallRefused && answered:
+		return messages.Errorf(messages.CodeRefused, "TeleSign refused the call: %s", outcome)
+	case c.Status == messages.CallRefused:
+		return messages.Errorf(messages.CodeUnavailable, "the call was not sent to TeleSign: %s", outcome)
+	}
+	return nil
 }
 
 func (a *app) callShowCommand() *cobra.Command {
@@ -143,81 +173,4 @@ func (a *app) printCall(c messages.Call) error {
 		return a.printJSON(c)
 	}
 	return writeCall(a.Stdout, c)
-}
-
-// writeCall prints a call for people: what it is, what came of it, and line by line
-// what happened.
-func writeCall(w io.Writer, c messages.Call) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) {
-		if value := fmt.Sprintf(format, args...); strings.TrimSpace(value) != "" {
-			fmt.Fprintf(tw, "%s\t%s\n", name, value)
-		}
-	}
-	r := c.Record
-	line("status", "%s", c.Status)
-	line("disposition", "%s %s", r.Disposition, r.Reason)
-	line("call", "%s", r.CallID)
-	line("placed as", "%s", r.ExternalID)
-	line("flow", "%s %s", r.Flow, r.FlowHash)
-	line("direction", "%s", r.Direction)
-	line("to", "%s", r.To)
-	line("from", "%s", r.From)
-	if i := c.Intent; i != nil && i.Outcome != "" {
-		line("dial", "%s (HTTP %d)", i.Outcome, i.HTTPStatus)
-	}
-	line("last step", "%s", r.LastStep)
-	line("hung up by", "%s", r.HungUpBy)
-	if r.TalkSeconds > 0 {
-		line("talked", "%s", time.Duration(r.TalkSeconds*float64(time.Second)).Round(100*time.Millisecond))
-	}
-	line("recording", "%s", r.AudioRecordingFileName)
-	if len(r.Answers) > 0 {
-		fmt.Fprintln(tw, "\nanswer\tkeys\tlabel")
-		for _, answer := range r.Answers {
-			fmt.Fprintf(tw, "%s\t%s\t%s\n", answer.Name, answer.Value, answer.Label)
-		}
-	}
-	if len(r.Timeline) > 0 {
-		fmt.Fprintln(tw, "\narrived\tevent\tdecision\tstep\tdecided after\tanswer")
-		for _, m := range r.Timeline {
-			event := strings.TrimSpace(m.Event + " " + m.Status)
-			if m.Digits != "" {
-				event += " " + m.Digits
-			}
-			after := ""
-			if m.DecidedAt != nil {
-				after = m.DecidedAt.Sub(m.At).Round(100 * time.Microsecond).String()
-			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", m.At.Format("15:04:05.000"), event, strings.TrimSpace(m.Decision+" "+m.Reason), m.Step, after, brief(m.Action))
-		}
-	}
-	return tw.Flush()
-}
-
-// maxBrief is how many characters of a prompt a timeline shows; --json has it all.
-const maxBrief = 60
-
-// brief is an answer in a few words.
-func brief(body []byte) string {
-	if len(body) == 0 {
-		return ""
-	}
-	action, err := telesign.ParseAction(body)
-	if err != nil || action == nil {
-		return string(body)
-	}
-	what := ""
-	switch a := action.(type) {
-	case telesign.Speak:
-		what = a.Message
-	case telesign.Play:
-		what = a.URL
-	case telesign.PlayMultiple:
-		what = strings.Join(a.URLs, " ")
-	}
-	if runes := []rune(what); len(runes) > maxBrief {
-		what = string(runes[:maxBrief]) + "…"
-	}
-	return strings.TrimSpace(string(action.Method()) + " " + what)
 }

@@ -1,6 +1,3 @@
-// Package cli is offhook's command line: its commands, their settings, what they
-// print and how they exit. It starts what cmd/internal/role puts together and
-// holds no logic of calls, flows or queues.
 package cli
 
 import (
@@ -63,32 +60,6 @@ func Main(ctx context.Context, env Environment) int {
 	}
 	a.complain(err)
 	return messages.CodeOf(err).ExitCode()
-}
-
-// complain prints an error where people, or with --json programs, find it.
-func (a *app) complain(err error) {
-	if a.json {
-		if body, marshalErr := json.Marshal(messages.BodyOf(err)); marshalErr == nil {
-			fmt.Fprintln(a.Stderr, string(body))
-			return
-		}
-	}
-	for _, line := range leaves(err) {
-		fmt.Fprintf(a.Stderr, "offhook: %s\n", line)
-	}
-}
-
-// leaves are the errors that were joined, each on its own.
-func leaves(err error) []error {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		var all []error
-		for _, e := range joined.Unwrap() {
-			all = append(all, leaves(e)...)
-		}
-		return all
-	}
-	return []error{err}
 }
 
 func (a *app) rootCommand() *cobra.Command {

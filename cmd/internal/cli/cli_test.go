@@ -1,24 +1,11 @@
 package cli_test
 
 import (
-	"context"
 	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/offhook/offhook/cmd/internal/cli"
 )
-
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"offhook": func() {
-			os.Exit(cli.Main(context.Background(), cli.Environment{
-				Args: os.Args[1:], Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: "v0.0.0-test",
-			}))
-		},
-	})
-}
 
 // TestScripts runs testdata/script: what each command prints and how it exits.
 func TestScripts(t *testing.T) {

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/local"
 	"github.com/offhook/offhook/cmd/internal/setting"
+	"github.com/offhook/offhook/cmd/internal/simulator"
 	"github.com/offhook/offhook/deploy/examples"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/worker/flow"
@@ -87,7 +90,7 @@ func (a *app) demo(ctx context.Context, e *everything, cfg local.Config, program
 	if err := errors.Join(err, <-process); err != nil {
 		return err
 	}
-	return a.demoResults(program, calls, l)
+	return a.demoResults(program, newDemoReport(calls, l.Simulator.Report()))
 }
 
 // callEverybody places the calls and follows each to its end.
@@ -111,7 +114,7 @@ func (a *app) callEverybody(ctx context.Context, apiURL, flowName string) ([]mes
 				return err
 			}
 			progress.ended(calls[i].Record.Disposition)
-			return nil
+			return neverCalled(calls[i], placed.ID)
 		})
 		select {
 		case <-tick.C:
@@ -119,8 +122,11 @@ func (a *app) callEverybody(ctx context.Context, apiURL, flowName string) ([]mes
 		}
 	}
 	err := group.Wait()
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
+	if err != nil && ctx.Err() != nil { // why, rather than what it stopped
+		err = context.Cause(ctx)
+		if known := (*messages.Error)(nil); !errors.As(err, &known) {
+			err = messages.Errorf(messages.CodeTimeout, "the demo was stopped before it ended: %w", err)
+		}
 	}
 	return calls, err
 }
@@ -149,67 +155,57 @@ func (p *progress) ended(d messages.Disposition) {
 
 // tally is counts by word, the largest first.
 func tally[K ~string](counts map[K]int) string {
-	words := make([]K, 0, len(counts))
-	for w := range counts {
-		words = append(words, w)
-	}
-	slices.SortFunc(words, func(a, b K) int {
-		if counts[a] != counts[b] {
-			return counts[b] - counts[a]
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+	byCount := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a, b))
 	})
-	text := ""
-	for _, w := range words {
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprintf("%d %s", counts[w], w)
+	each := make([]string, len(byCount))
+	for i, word := range byCount {
+		each[i] = fmt.Sprintf("%d %s", counts[word], word)
 	}
-	return text
+	return strings.Join(each, ", ")
+}
+
+// demoReport is what `demo --json` prints.
+type demoReport struct {
+	Dispositions map[messages.Disposition]int `json:"dispositions"`
+	Answers      map[string]map[string]int    `json:"answers"` // by the name they are saved under
+	Simulator    simulator.Report             `json:"simulator"`
+}
+
+func newDemoReport(calls []messages.Call, sim simulator.Report) demoReport {
+	r := demoReport{Dispositions: map[messages.Disposition]int{}, Answers: map[string]map[string]int{}, Simulator: sim}
+	for _, c := range calls {
+		r.Dispositions[c.Record.Disposition]++
+		for _, answer := range c.Record.Answers {
+			if r.Answers[answer.Name] == nil {
+				r.Answers[answer.Name] = map[string]int{}
+			}
+			r.Answers[answer.Name][words(answer.Value, answer.Label)]++
+		}
+	}
+	return r
 }
 
 // demoResults prints what came of the calls. A wrong answer of ours is a failure of
 // the demo.
-func (a *app) demoResults(program *flow.Program, calls []messages.Call, l *local.Local) error {
-	report := l.Simulator.Report()
-	dispositions := map[messages.Disposition]int{}
-	answers := map[string]map[string]int{}
-	for _, c := range calls {
-		dispositions[c.Record.Disposition]++
-		for _, answer := range c.Record.Answers {
-			if answers[answer.Name] == nil {
-				answers[answer.Name] = map[string]int{}
-			}
-			word := answer.Value
-			if answer.Label != "" {
-				word += " " + answer.Label
-			}
-			answers[answer.Name][word]++
-		}
-	}
+func (a *app) demoResults(program *flow.Program, r demoReport) error {
+	var err error
 	if a.json {
-		if err := a.printJSON(map[string]any{"dispositions": dispositions, "answers": answers, "simulator": report}); err != nil {
-			return err
-		}
+		err = a.printJSON(r)
 	} else {
-		fmt.Fprintf(a.Stdout, "\nwhat came of it: %s\n\n", tally(dispositions))
-		tw := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(a.Stdout, "\nwhat came of it: %s\n\n", tally(r.Dispositions))
+		t := newTable()
 		for _, name := range program.Order {
-			if q := program.Steps[name].Question; q != nil && answers[q.Save] != nil {
-				fmt.Fprintf(tw, "%s\t%s\n", q.Save, tally(answers[q.Save]))
+			if q := program.Steps[name].Question; q != nil && r.Answers[q.Save] != nil {
+				t.row(q.Save, tally(r.Answers[q.Save]))
 			}
 		}
-		if err := tw.Flush(); err != nil {
-			return err
+		if err = t.print(a.Stdout); err == nil {
+			_, err = fmt.Fprintf(a.Stdout, "\n%s\n", r.Simulator)
 		}
-		fmt.Fprintf(a.Stdout, "\n%s\n", report)
 	}
-	if !report.Healthy() {
-		return messages.Errorf(messages.CodeInternal, "%d answers were invalid and %d missing; there must be none", report.Invalid.Count, report.Missed.Count)
+	if err == nil && !r.Simulator.Healthy() {
+		err = messages.Errorf(messages.CodeInternal, "%d answers were invalid and %d missing; there must be none", r.Simulator.Invalid.Count, r.Simulator.Missed.Count)
 	}
-	return nil
+	return err
 }

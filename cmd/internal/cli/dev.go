@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -36,6 +37,7 @@ func (e *everything) bind(a *app, set *setting.Set) {
 	e.limits.bind(a, set)
 	e.simulation.bind(a, set)
 	c := a.catalogue
+	c.MaxCallTime.Bind(set, &e.worker.MaxCall)
 	c.Slots.Bind(set, &e.worker.Slots)
 	c.Drain.Bind(set, &e.worker.Drain)
 	c.CallerID.Bind(set, &e.callerID)
@@ -111,17 +113,22 @@ then wants credentials and a Redis of yours.`,
 		if err != nil {
 			return err
 		}
-		if err := a.welcome(l, cfg); err != nil {
-			return err
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		err = a.welcome(l, cfg)
+		if err != nil {
+			stop() // nobody reads what we say; what has been started must stop in order
 		}
-		return l.Run(ctx)
+		return errors.Join(err, l.Run(ctx))
 	})
 }
 
 // live checks what --live needs and says whose money will be spent.
 func (a *app) live(e *everything, d *dialing) (*local.Live, error) {
-	cfg := d.config()
+	cfg, err := d.config(a)
 	switch {
+	case err != nil:
+		return nil, err
 	case cfg == nil:
 		return nil, messages.Errorf(messages.CodeUsage, "--live needs the account: set OFFHOOK_CUSTOMER_ID and OFFHOOK_API_KEY or OFFHOOK_API_KEY_FILE")
 	case e.streams.redis.URL == "":

@@ -73,6 +73,23 @@ func (d *door) bind(a *app, set *setting.Set) {
 	c.Drain.Bind(set, &d.cfg.Drain)
 }
 
+// check refuses what could not work, before anything is waited for.
+func (d *door) check(a *app) error {
+	if err := d.cfg.WithDefaults().Validate(); err != nil {
+		return err
+	}
+	switch {
+	case d.cfg.Insecure:
+		return nil
+	case len(d.keys) == 0:
+		return a.catalogue.APIKey.Errorf("is required: webhooks are signed with it; --insecure-webhooks does without")
+	}
+	if _, err := telesign.NewVerifier(d.customerID, d.keys...); err != nil {
+		return a.catalogue.APIKey.Errorf("%w", err)
+	}
+	return nil
+}
+
 // callLimits are the settings that bound what callers hear.
 type callLimits struct{ call.Limits }
 
@@ -118,15 +135,18 @@ func (d *dialing) bind(a *app, set *setting.Set) {
 	c.APIKey.Bind(set, &d.keys)
 }
 
-// config is nil without credentials: such a process places no calls.
-func (d *dialing) config() *dial.Config {
-	if len(d.keys) == 0 || d.customerID == "" {
-		return nil
+// config is nil without an API key: such a process places no calls.
+func (d *dialing) config(a *app) (*dial.Config, error) {
+	if len(d.keys) == 0 {
+		return nil, nil
+	}
+	if d.customerID == "" {
+		return nil, a.catalogue.CustomerID.Errorf("is required beside the API key: only together they are an account")
 	}
 	cfg := d.cfg
 	cfg.Auth = dial.Auth(d.auth)
 	cfg.Credentials = telesign.Credentials{CustomerID: d.customerID, APIKey: d.keys[0]}
-	return &cfg
+	return &cfg, cfg.WithDefaults().Validate()
 }
 
 // newRegistry is a process's own metrics registry.
@@ -153,9 +173,10 @@ func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Co
 	var ln net.Listener
 	if internal != "" {
 		var err error
-		if ln, err = role.Listen(ctx, "--internal-listen (OFFHOOK_INTERNAL_LISTEN)", internal); err != nil {
+		if ln, err = role.Listen(ctx, internalListenSetting, internal); err != nil {
 			return err
 		}
+		defer func() { _ = ln.Close() }() // whoever serves it has closed it already
 	}
 	p, err := role.Connect(ctx, nats, redis, newRegistry(), log)
 	if err != nil {
@@ -190,11 +211,15 @@ func (a *app) ingressCommand() *cobra.Command {
 		hook.bind(a, set)
 		a.catalogue.InternalListen.Bind(set, &internal)
 	}, func(ctx context.Context, _ []string) error {
+		if err := hook.check(a); err != nil {
+			return err
+		}
 		engine.nats.Name = processName("ingress")
 		ln, err := role.Listen(ctx, "--listen (OFFHOOK_LISTEN)", hook.listen)
 		if err != nil {
 			return err
 		}
+		defer func() { _ = ln.Close() }() // whoever serves it has closed it already
 		return run(ctx, logs.logger(a), engine.nats, nil, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
 			s, err := p.Ingress(hook.cfg, hook.customerID, hook.keys, ln)
 			return []stage.Stage{s}, err
@@ -223,6 +248,7 @@ func (a *app) workerCommand() *cobra.Command {
 		limits.bind(a, set)
 		files.bind(a, set)
 		dials.bind(a, set)
+		a.catalogue.MaxCallTime.Bind(set, &cfg.MaxCall)
 		a.catalogue.Slots.Bind(set, &cfg.Slots)
 		a.catalogue.Drain.Bind(set, &cfg.Drain)
 		a.catalogue.InternalListen.Bind(set, &internal)
@@ -231,8 +257,11 @@ func (a *app) workerCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if cfg.Dial, err = dials.config(a); err != nil {
+			return err
+		}
+		cfg.Limits = limits.Limits
 		engine.nats.Name = processName("worker")
-		cfg.Limits, cfg.Dial = limits.Limits, dials.config()
 		log := logs.logger(a)
 		return run(ctx, log, engine.nats, &engine.redis, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
 			catalog := worker.NewCatalog(p.Store, files.incoming, log)
@@ -264,6 +293,9 @@ func (a *app) apiCommand() *cobra.Command {
 		a.catalogue.CallerID.Bind(set, &cfg.CallerID)
 		a.catalogue.InternalListen.Default(defaultAPIListen).Bind(set, &internal)
 	}, func(ctx context.Context, _ []string) error {
+		if internal == "" {
+			return a.catalogue.InternalListen.Errorf("is empty, and there the API is served")
+		}
 		engine.nats.Name = processName("api")
 		cfg.Limits = limits.Limits
 		return run(ctx, logs.logger(a), engine.nats, &engine.redis, internal, &cfg, func(*role.Process) ([]stage.Stage, error) {
@@ -271,6 +303,9 @@ func (a *app) apiCommand() *cobra.Command {
 		})
 	})
 }
+
+// internalListenSetting is what to change when the internal listener cannot listen.
+const internalListenSetting = "--internal-listen (OFFHOOK_INTERNAL_LISTEN)"
 
 // defaultAPIListen is where the API is served by the roles that exist to serve it.
 const defaultAPIListen = "127.0.0.1:8081"

@@ -14,6 +14,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/role"
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/cmd/internal/simulator"
+	"github.com/offhook/offhook/cmd/internal/stage"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
 )
@@ -82,23 +83,25 @@ Point offhook's --telesign-url at it to have it dialled.`,
 // simulate runs s and its server until ctx ends or, with calls of its own, until
 // those have ended.
 func simulate(ctx context.Context, s *simulator.Simulator, ln net.Listener, people incoming, log *slog.Logger) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	live := make(chan error, 2)
-	go func() { live <- s.Run(ctx) }()
-	go func() { live <- local.Serve(ctx, ln, s, log) }()
-	var err error
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	calling := stage.New("incoming calls")
 	if people.calls > 0 {
-		if err = callIn(ctx, s, people); err == nil {
-			if waitErr := s.Wait(ctx); ctx.Err() == nil {
-				err = waitErr
+		calling = stage.New("incoming calls", func(ctx context.Context) error {
+			if err := callIn(ctx, s, people); err != nil {
+				return err
 			}
-		}
-	} else {
-		<-ctx.Done()
+			if err := s.Wait(ctx); err != nil && ctx.Err() == nil {
+				return err
+			}
+			done()
+			<-ctx.Done()
+			return nil
+		})
 	}
-	stop()
-	return errors.Join(err, <-live, <-live)
+	return stage.Run(ctx, log, calling,
+		stage.New("simulated calls", s.Run),
+		stage.New("simulated TeleSign", func(ctx context.Context) error { return local.Serve(ctx, ln, s, log) }))
 }
 
 // callIn makes people call, at their rate, until all have or ctx ends.

@@ -40,14 +40,14 @@ type part struct {
 }
 
 // parts cover every way out of the survey. Its questions, in order: begin with 1
-// (2 refuses), rating, waiting, recommend; 9 stops all calls, * repeats.
+// (2 declines), rating, waiting, recommend; 9 stops all calls, * repeats.
 var parts = []part{
 	{simulator.Script{Replies: []string{"1", "5", "1", "1"}}, "completed rating=5 waiting=1 recommend=1"},
 	{simulator.Script{Replies: []string{"1", "2", "3", "2"}, Early: true}, "completed rating=2 waiting=3 recommend=2"},
 	{simulator.Script{Replies: []string{"1", "4"}, HangUpIn: 3}, "partial rating=4"},
 	{simulator.Script{HangUpIn: 1}, "hung_up"},
 	{simulator.Script{}, "no_response"},
-	{simulator.Script{Replies: []string{"2"}}, "refused"},
+	{simulator.Script{Replies: []string{"2"}}, "declined"},
 	{simulator.Script{Replies: []string{"1", "3", "9"}}, "opted_out rating=3"},
 	{simulator.Script{Replies: []string{"1", "", "4", "*", "2", "7", "2"}}, "completed rating=4 waiting=2 recommend=2"},
 	{simulator.Script{Replies: []string{"1", "7", "", "8"}}, "hung_up"},

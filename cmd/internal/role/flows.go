@@ -3,7 +3,6 @@ package role
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -14,15 +13,40 @@ import (
 	"github.com/offhook/offhook/worker/flow"
 )
 
-// CompileFlows reads and compiles flow files. The error joins what is wrong with
-// each of them.
-func CompileFlows(files []string) ([]*flow.Program, error) {
+// CompileFlows reads and compiles flow files, in their order. The error joins what
+// is wrong with each of them.
+func CompileFlows(files []string) ([]*flow.Program, error) { return compile(readFlows(files)) }
+
+// flowSource is a flow file as it was read.
+type flowSource struct {
+	file, text string
+	err        error // why it could not be
+}
+
+func readFlows(files []string) []flowSource {
+	sources := make([]flowSource, len(files))
+	for i, file := range files {
+		text, err := os.ReadFile(file)
+		sources[i] = flowSource{file: file, text: string(text), err: err}
+	}
+	return sources
+}
+
+func (s flowSource) equal(other flowSource) bool {
+	return s.text == other.text && (s.err == nil) == (other.err == nil)
+}
+
+func compile(sources []flowSource) ([]*flow.Program, error) {
 	var programs []*flow.Program
 	var failures []error
-	for _, file := range files {
-		program, err := compileFile(file)
+	for _, s := range sources {
+		if s.err != nil {
+			failures = append(failures, messages.FieldErrorf(messages.CodeUsage, "--flow (OFFHOOK_FLOW)", "cannot read it: %w", s.err))
+			continue
+		}
+		program, err := flow.Compile(s.file, []byte(s.text))
 		if err != nil {
-			failures = append(failures, err)
+			failures = append(failures, messages.Errorf(messages.CodeInvalid, "%w", err))
 			continue
 		}
 		programs = append(programs, program)
@@ -30,66 +54,53 @@ func CompileFlows(files []string) ([]*flow.Program, error) {
 	return programs, errors.Join(failures...)
 }
 
-func compileFile(file string) (*flow.Program, error) {
-	source, err := os.ReadFile(file)
-	if err != nil {
-		return nil, messages.FieldErrorf(messages.CodeUsage, "flow", "cannot read it: %w", err)
-	}
-	program, err := flow.Compile(file, source)
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeInvalid, "%w", err)
-	}
-	return program, nil
-}
+// watchEvery is how often the flow files are read. To read a few files costs next to
+// nothing, and unlike notifications and time stamps their content survives every
+// way of saving one.
+const watchEvery = 250 * time.Millisecond
 
-// watchEvery is how often the flow files are looked at. A poll of a few files
-// costs nothing, and unlike notifications it survives every way of saving one.
-const watchEvery = 500 * time.Millisecond
-
-// WatchFlows makes the catalog follow its files until ctx ends. A file that is
-// wrong is reported, and the version before it stays. Live calls keep theirs
-// either way.
-func WatchFlows(ctx context.Context, files []string, catalog *worker.Catalog, log *slog.Logger) error {
+// WatchFlows makes the catalog follow its files until ctx ends; programs are what it
+// holds of them, in their order. A change counts once two looks have found it, so
+// that half a file is not taken for a whole one. A file that is wrong is reported,
+// once, and the versions before it stay. Live calls keep theirs either way.
+func WatchFlows(ctx context.Context, files []string, programs []*flow.Program, catalog *worker.Catalog, log *slog.Logger) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	seen := stamps(files)
+	seen := make([]flowSource, len(programs))
+	for i, p := range programs {
+		seen[i] = flowSource{text: string(p.Source)}
+	}
+	last := seen
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		now := stamps(files)
-		if slices.Equal(now, seen) {
+		now := readFlows(files)
+		settled := slices.EqualFunc(now, last, flowSource.equal)
+		last = now
+		if !settled || slices.EqualFunc(now, seen, flowSource.equal) {
 			continue
 		}
-		programs, err := CompileFlows(files)
+		next, err := compile(now)
 		if err == nil {
-			err = catalog.Use(ctx, programs...)
+			err = catalog.Use(ctx, next...)
 		}
-		if err != nil && messages.CodeOf(err) == messages.CodeUnavailable {
+		switch {
+		case err != nil && messages.CodeOf(err) == messages.CodeUnavailable:
 			log.WarnContext(ctx, "flows not stored; trying again", "error", err)
 			continue
+		case err != nil:
+			log.ErrorContext(ctx, "flows have changed and are wrong; calls go on with the version before", "error", err)
+		default:
+			for _, p := range next {
+				if !slices.ContainsFunc(programs, func(old *flow.Program) bool { return old.Hash == p.Hash }) {
+					log.InfoContext(ctx, "flow loaded", "flow", p.Name, "hash", p.Hash)
+				}
+			}
+			programs = next
 		}
 		seen = now
-		if err != nil {
-			log.ErrorContext(ctx, "flows have changed and are wrong; calls go on with the version before", "error", err)
-			continue
-		}
-		for _, p := range programs {
-			log.InfoContext(ctx, "flow loaded", "flow", p.Name, "hash", p.Hash)
-		}
 	}
-}
-
-// stamps is what tells one content of the files from the next, as far as the file
-// system knows.
-func stamps(files []string) []string {
-	all := make([]string, len(files))
-	for i, file := range files {
-		if info, err := os.Stat(file); err == nil {
-			all[i] = fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size())
-		}
-	}
-	return all
 }

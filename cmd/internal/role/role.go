@@ -1,14 +1,3 @@
-// Package role puts the parts of each role together: which connections it needs,
-// what runs, and in which order it stops. It decides nothing else; what the parts
-// do is theirs, and where their settings come from is the command line's affair.
-//
-//	            ┌ ingress: webhook ─────┐
-//	TeleSign ──▶│                       ├─▶ NATS ─▶ worker: events, jobs, reaper ─▶ Redis
-//	people   ──▶└ api: calls, flows ────┘                          └─▶ TeleSign
-//
-// A role stops from its doors inwards: readiness first, then intake, then what is
-// under way, then the internal listener, so that metrics can be read to the end,
-// then the connections.
 package role
 
 import (
@@ -46,8 +35,17 @@ type Process struct {
 }
 
 // Connect opens what a role needs: NATS, with its streams in place, and Redis
-// unless redis is nil. It waits for servers that are not there yet, until ctx ends.
+// unless redis is nil. It waits for servers that are not there yet, until ctx ends,
+// but not to say that a setting is wrong.
 func Connect(ctx context.Context, nats bus.Config, redis *store.Config, registry *prometheus.Registry, log *slog.Logger) (*Process, error) {
+	if err := nats.WithDefaults().Validate(); err != nil {
+		return nil, fmt.Errorf("NATS: %w", err)
+	}
+	if redis != nil {
+		if err := redis.WithDefaults().Validate(); err != nil {
+			return nil, fmt.Errorf("Redis: %w", err) //nolint:staticcheck // a name
+		}
+	}
 	p := &Process{Log: log, Registry: registry}
 	var err error
 	if p.Bus, err = bus.Connect(ctx, nats, log); err != nil {
@@ -80,7 +78,7 @@ func (p *Process) Close() {
 	}
 }
 
-// Ingress is the webhook's door on ln.
+// Ingress is the webhook's door on ln, of which a process has one.
 func (p *Process) Ingress(cfg webhook.Config, customerID string, keys []string, ln net.Listener) (stage.Stage, error) {
 	var verifier *telesign.Verifier
 	if !cfg.Insecure {
@@ -105,10 +103,12 @@ type WorkerConfig struct {
 	// Dial is how calls are placed; nil leaves dial jobs in the queue for workers
 	// that may.
 	Dial *dial.Config
+	// MaxCall is how long the calls that it places may last.
+	MaxCall time.Duration
 }
 
-// Worker is the consuming side: events, and dial jobs if it may dial. The catalog
-// holds its flows already.
+// Worker is the consuming side, of which a process has one: events, and dial jobs if
+// it may dial. The catalog holds its flows already.
 func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Stage, error) {
 	metrics := worker.NewMetrics(p.Registry)
 	events := worker.NewEvents(p.Store, p.Bus, catalog, cfg.Limits, metrics, p.Log)
@@ -118,7 +118,7 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 	})
 	upkeep := stage.New("upkeep", catalog.Run)
 	if cfg.Dial == nil {
-		p.Log.Warn("no API key: this worker places no calls and leaves dial jobs to others")
+		p.Log.Warn("no customer id and API key: this worker places no calls and leaves dial jobs to others")
 		return []stage.Stage{consuming, upkeep}, nil
 	}
 	dialing := cfg.Dial.WithDefaults()
@@ -126,7 +126,7 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 	if err != nil {
 		return nil, err
 	}
-	dialer := worker.NewDialer(p.Store, p.Bus, client, dialing.Timeout, metrics, p.Log)
+	dialer := worker.NewDialer(p.Store, p.Bus, client, dialing.Timeout, cfg.MaxCall, metrics, p.Log)
 	consuming.Runs = append(consuming.Runs, func(ctx context.Context) error {
 		return p.Bus.ConsumeJobs(ctx, consumer, dialer.Handle)
 	})
@@ -160,8 +160,12 @@ func (p *Process) Internal(withAPI *api.Config, ln net.Listener) (readiness, ser
 	return readiness, stage.New("internal listener", func(ctx context.Context) error { return api.Serve(ctx, ln, mux, p.Log) })
 }
 
-// Listen opens a TCP listener; the error names the setting to change.
+// Listen opens a TCP listener; the error names the setting to change. An empty
+// address is refused: Go would listen on every interface.
 func Listen(ctx context.Context, settingName, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, messages.FieldErrorf(messages.CodeUsage, settingName, "is empty; give host:port, such as 127.0.0.1:0 for any free port")
+	}
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {

@@ -1,0 +1,94 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/offhook/offhook/messages"
+)
+
+// Every code of the API becomes the exit code that the help promises.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[messages.Code]int{
+		messages.CodeInvalid: 1, messages.CodeUnauthorized: 1, messages.CodeTooLarge: 1, messages.CodeConflict: 1, messages.CodeMethod: 1,
+		messages.CodeUsage: 2, messages.CodeUnavailable: 3, messages.CodeTimeout: 3, messages.CodeNotFound: 4, messages.CodeRefused: 5,
+		messages.CodeInternal: 70,
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			t.Parallel()
+			env := fakeAPI(t, code.HTTPStatus(), fmt.Sprintf(`{"error":{"code":%q,"message":"what is wrong","field":"to"}}`, code))
+			stdout, stderr := run(t, env, want, "call", "show", "X")
+			if stdout != "" || stderr != "offhook: to: what is wrong\n" {
+				t.Errorf("stdout %q, stderr %q", stdout, stderr)
+			}
+			_, stderr = run(t, env, want, "call", "show", "X", "--json")
+			if stderr != fmt.Sprintf(`{"error":{"code":%q,"message":"what is wrong","field":"to"}}`, code)+"\n" {
+				t.Errorf("stderr %q", stderr)
+			}
+		})
+	}
+}
+
+// Several errors are several lines, for people and for programs; one error that
+// wraps several is one.
+func TestSeveralErrors(t *testing.T) {
+	t.Parallel()
+	env := []string{"OFFHOOK_NATS_ULR=x", "OFFHOOK_SPEED=fast", "OFFHOOK_SEED=-1"}
+	_, stderr := run(t, env, 2, "demo")
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("got %q, want 3 lines", stderr)
+	}
+	for i, want := range []string{"OFFHOOK_NATS_ULR", "OFFHOOK_SPEED", "OFFHOOK_SEED"} {
+		if !strings.HasPrefix(lines[i], "offhook: ") || !strings.Contains(lines[i], want) {
+			t.Errorf("line %d is %q, want one about %s", i+1, lines[i], want)
+		}
+	}
+	_, stderr = run(t, env, 2, "demo", "--json")
+	var fields []string
+	for line := range strings.Lines(stderr) {
+		var body messages.ErrorBody
+		if err := json.Unmarshal([]byte(line), &body); err != nil || body.Error.Code != messages.CodeUsage {
+			t.Errorf("%q: %v", line, err)
+		}
+		fields = append(fields, body.Error.Field)
+	}
+	want := []string{"OFFHOOK_NATS_ULR", "--speed (OFFHOOK_SPEED)", "--seed (OFFHOOK_SEED)"}
+	if diff := cmp.Diff(want, fields); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// What is wrong with the flags ends their reading, and --json may stand behind it.
+func TestJSONErrorOfAFlag(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"call", "show", "X", "--bogus", "--json"},
+		{"call", "show", "--json"},
+		{"call", "shwo", "--json"},
+	} {
+		_, stderr := run(t, nil, 2, args...)
+		var body messages.ErrorBody
+		if err := json.Unmarshal([]byte(stderr), &body); err != nil || body.Error.Code != messages.CodeUsage || body.Error.Message == "" {
+			t.Errorf("%v: got %q", args, stderr)
+		}
+	}
+}
+
+// An error that says what it was about loses nothing on the way out.
+func TestErrorsKeepTheirContext(t *testing.T) {
+	// Not parallel: it starts engines.
+	env := []string{"OFFHOOK_NATS_URL=nats://127.0.0.1:1", "OFFHOOK_API_KEY=c2VjcmV0"}
+	p := start(t, env, "ingress", "--listen", "127.0.0.1:0", "--log-level", "debug")
+	p.stderr.Await(t, "NATS is not reachable, trying again")
+	p.stop()
+	p.exit(3)
+	if text := p.stderr.String(); !strings.Contains(text, "\noffhook: NATS: NATS (nats://127.0.0.1:1) is not reachable: ") {
+		t.Errorf("got %q", text)
+	}
+}
