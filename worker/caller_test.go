@@ -2,12 +2,14 @@ package worker_test
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
+	"github.com/offhook/offhook/worker/call"
 )
 
 // caller is one call as TeleSign and ingress see it.
@@ -120,17 +122,17 @@ func (c *caller) ask(env messages.Envelope) messages.Reply {
 
 // tell publishes what nobody waits for, and waits until it is in the call's log.
 func (c *caller) tell(env messages.Envelope) {
-	t := c.w.t
-	t.Helper()
-	noError(t, c.w.bus.Tell(within(t), env))
-	eventually(t, env.Event+" is in the log", func() bool {
+	c.w.t.Helper()
+	noError(c.w.t, c.w.bus.Tell(within(c.w.t), env))
+	c.awaitLogged(env)
+}
+
+// awaitLogged waits until an arrival is in the call's log.
+func (c *caller) awaitLogged(env messages.Envelope) {
+	c.w.t.Helper()
+	eventually(c.w.t, env.Event+" is in the log", func() bool {
 		_, _, log := c.w.state(c.id)
-		for _, e := range log {
-			if e.ID == env.EventID {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(log, func(e call.Entry) bool { return e.ID == env.EventID })
 	})
 }
 

@@ -63,10 +63,10 @@ func (w *world) dieAt(a answer, at int, fate verdict) []string {
 	// die takes the servers away, all but the one that has its own verdict to carry
 	// out.
 	die := func(relays ...*relay) {
-		end()
 		for _, r := range relays {
 			r.takeAway()
 		}
+		end()
 	}
 	var mu sync.Mutex
 	var said []string

@@ -109,9 +109,7 @@ func TestToldReports(t *testing.T) {
 		t.Errorf("%d holds, hung up by %s, %s", got.Holds, got.HungUpBy, got.Disposition)
 	}
 	wantAnswers(t, got, map[string]string{"rating": "5 good"})
-	if n := p.count("offhook_worker_decisions_total", "told", "reported"); n != 2 {
-		t.Errorf("%d reports counted as such", n)
-	}
+	eventually(t, "both reports are counted as such", func() bool { return p.count("offhook_worker_decisions_total", "told", "reported") == 2 })
 	if n := p.count("offhook_worker_decisions_total", "speak_completed", "reported"); n != 0 {
 		t.Errorf("%d reports counted as the event they are about", n)
 	}

@@ -40,6 +40,7 @@ func TestPoison(t *testing.T) {
 		env := c.envelope("speak_completed 1")
 		env.Body = []byte(poison.body)
 		c.wantHold(c.ask(env), poison.body, "unreadable")
+		c.awaitLogged(env)
 		c.tell(c.told(env, messages.ToldHold))
 		c.say("speak_completed", hello) // the end of the hold
 
@@ -122,6 +123,7 @@ func TestPanic(t *testing.T) {
 	}
 
 	noError(t, p.catalog.Use(within(t), compile(t, survey), unharmed))
+	c.awaitLogged(bad)
 	c.tell(c.told(bad, messages.ToldHold))
 	c.say("speak_completed", again) // the end of the hold: the question again
 	c.say("speak_completed 1", rating)

@@ -45,22 +45,27 @@ func Serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog
 		ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
 		IdleTimeout: idleTimeout, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	var failure error
+	var result error // of srv.Serve, once served is closed
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		result = srv.Serve(ln)
+	}()
 	select {
-	case err := <-served:
-		failure = fmt.Errorf("serve on %s: %w", ln.Addr(), err)
-		served <- http.ErrServerClosed
+	case <-served:
 	case <-ctx.Done():
 	}
 	stopCtx, cancel := context.WithTimeout(work, stopWithin)
 	defer cancel()
-	if err := srv.Shutdown(stopCtx); err != nil {
+	failure := srv.Shutdown(stopCtx)
+	if failure != nil {
 		abort(errStopping)
-		failure = errors.Join(failure, fmt.Errorf("requests were cut off %s after the stop: %w", stopWithin, err), srv.Close())
+		failure = errors.Join(fmt.Errorf("requests were cut off %s after the stop: %w", stopWithin, failure), srv.Close())
 	}
 	<-served
+	if !errors.Is(result, http.ErrServerClosed) {
+		failure = errors.Join(fmt.Errorf("serve on %s: %w", ln.Addr(), result), failure)
+	}
 	if err := handlers.Acquire(context.WithoutCancel(ctx), math.MaxInt64); err != nil {
 		failure = errors.Join(failure, err) // only a context ends the wait for handlers, and this one does not
 	}

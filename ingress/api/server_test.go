@@ -129,6 +129,9 @@ func TestServeCutsOff(t *testing.T) {
 		ended := false
 		s := newServed(t.Context(), func(_ http.ResponseWriter, r *http.Request) {
 			<-r.Context().Done()
+			if cause := context.Cause(r.Context()); cause.Error() != "the process is stopping" {
+				t.Errorf("the request was cancelled because %v", cause)
+			}
 			<-time.After(time.Second) // the handler's own way out
 			ended = true
 		})

@@ -45,7 +45,7 @@ func Main(ctx context.Context, env Environment) int {
 	context.AfterFunc(ctx, stop) // from now on a signal kills
 
 	a := &app{Environment: env, catalogue: setting.NewCatalogue()}
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // cobra hands ctx to the command that runs
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -86,7 +86,30 @@ cannot be reached, 4 not found, 5 TeleSign refused, 70 a defect.`,
 		a.callCommand(), a.flowCommand(), a.simulateCommand(),
 		a.configCommand(), a.versionCommand(),
 	)
+	root.InitDefaultCompletionCmd(a.Args...)
+	for _, c := range root.Commands() {
+		if c.HasSubCommands() {
+			asGroup(c)
+		}
+	}
 	return root
+}
+
+// asGroup makes a command that only groups others refuse what is none of them; cobra
+// by itself would print help and call that success.
+func asGroup(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		advice := c.CommandPath() + " -h lists them"
+		if meant := c.SuggestionsFor(args[0]); len(meant) > 0 {
+			advice = "did you mean " + meant[0] + "?"
+		}
+		return messages.Errorf(messages.CodeUsage, "%s has no command %q: %s", c.CommandPath(), args[0], advice)
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 }
 
 // command makes a command that has settings: bind registers them, run runs once

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,11 +55,20 @@ type program struct {
 // start starts offhook with nothing but env in its environment.
 func start(t *testing.T, env []string, args ...string) *program {
 	t.Helper()
+	return startWith(t, env, nil, args...)
+}
+
+// startWith is start with a stdout of its own.
+func startWith(t *testing.T, env []string, stdout io.Writer, args ...string) *program {
+	t.Helper()
 	ctx, stop := context.WithTimeout(context.Background(), 2*patience)
 	p := &program{t: t, stop: stop, done: make(chan int, 1)}
+	if stdout == nil {
+		stdout = &p.stdout
+	}
 	go func() {
 		defer stop()
-		p.done <- cli.Main(ctx, cli.Environment{Args: args, Environ: env, Stdin: strings.NewReader(""), Stdout: &p.stdout, Stderr: &p.stderr})
+		p.done <- cli.Main(ctx, cli.Environment{Args: args, Environ: env, Stdin: strings.NewReader(""), Stdout: stdout, Stderr: &p.stderr})
 	}()
 	t.Cleanup(stop)
 	return p

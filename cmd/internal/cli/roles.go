@@ -182,7 +182,7 @@ func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Co
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer p.Close() //nolint:contextcheck // ctx has ended by then; closing has a limit of its own
 	stages, err := assemble(p)
 	if err != nil {
 		return err

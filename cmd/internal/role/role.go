@@ -52,12 +52,12 @@ func Connect(ctx context.Context, nats bus.Config, redis *store.Config, registry
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
 	if err := p.Bus.Setup(ctx); err != nil {
-		p.Close()
+		p.Close() //nolint:contextcheck // also when ctx has ended; closing has a limit of its own
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
 	if redis != nil {
 		if p.Store, err = store.Open(ctx, *redis, log); err != nil {
-			p.Close()
+			p.Close()                                //nolint:contextcheck // likewise
 			return nil, fmt.Errorf("Redis: %w", err) //nolint:staticcheck // a name
 		}
 	}
@@ -139,7 +139,7 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 // stop first; the second serves and is to stop last.
 func (p *Process) Internal(withAPI *api.Config, ln net.Listener) (readiness, serving stage.Stage) {
 	checks := map[string]func(context.Context) error{
-		"nats": func(context.Context) error { return p.Bus.Ready() },
+		"nats": func(context.Context) error { return p.Bus.Ready() }, //nolint:contextcheck // it has a limit of its own
 	}
 	if p.Store != nil {
 		checks["redis"] = p.Store.Ready

@@ -83,3 +83,46 @@ func TestAFailureStopsTheRest(t *testing.T) {
 		})
 	}
 }
+
+// However it ends, what stands under a part outlives it, and no error is lost.
+func TestErrorsOfAllParts(t *testing.T) {
+	t.Parallel()
+	var started sync.WaitGroup
+	var j journal
+	failing := func(name string, err error) func(context.Context) error {
+		part := j.part(name, &started)
+		return func(ctx context.Context) error { return errors.Join(part(ctx), err) }
+	}
+	noPort, notFlushed, cause := errors.New("no port"), errors.New("not flushed"), errors.New("killed")
+	err := stage.Run(t.Context(), quiet(),
+		stage.New("door", failing("door", nil)),
+		stage.New("work", func(context.Context) error { started.Wait(); return cause }, failing("work", noPort)),
+		stage.New("nothing"),
+		stage.New("engine", failing("engine", notFlushed)))
+	for _, want := range []error{noPort, notFlushed, cause} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v is not in %v", want, err)
+		}
+	}
+	if want := "work: killed\nwork: no port\nengine: not flushed"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if want := []string{"door", "work", "engine"}; !slices.Equal(j.lines, want) {
+		t.Errorf("stopped %v, want %v", j.lines, want)
+	}
+}
+
+// A context that has ended stops what it has just started, in order.
+func TestEndedBeforehand(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var started sync.WaitGroup
+	var j journal
+	if err := stage.Run(ctx, quiet(), stage.New("door", j.part("door", &started)), stage.New("engine", j.part("engine", &started))); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"door", "engine"}; !slices.Equal(j.lines, want) {
+		t.Errorf("stopped %v, want %v", j.lines, want)
+	}
+}
