@@ -27,6 +27,7 @@ const refreshFlows = time.Hour
 type Catalog struct {
 	store    *store.Store
 	incoming string
+	every    time.Duration // between refreshes
 	log      *slog.Logger
 
 	mu       sync.RWMutex
@@ -37,7 +38,10 @@ type Catalog struct {
 // NewCatalog makes an empty catalogue. incoming names the flow for calls that we
 // did not place; empty means the only flow, if there is just one.
 func NewCatalog(st *store.Store, incoming string, log *slog.Logger) *Catalog {
-	return &Catalog{store: st, incoming: incoming, log: log, current: map[string]*flow.Program{}, versions: map[string]*flow.Program{}}
+	return &Catalog{
+		store: st, incoming: incoming, every: refreshFlows, log: log,
+		current: map[string]*flow.Program{}, versions: map[string]*flow.Program{},
+	}
 }
 
 // Use makes programs the current versions of their names, after the store has them.
@@ -110,7 +114,7 @@ func (c *Catalog) Program(ctx context.Context, hash string) (*flow.Program, erro
 
 // Run keeps the current flows in the store from expiring, until ctx ends.
 func (c *Catalog) Run(ctx context.Context) error {
-	tick := time.NewTicker(refreshFlows)
+	tick := time.NewTicker(c.every)
 	defer tick.Stop()
 	for {
 		select {

@@ -179,11 +179,21 @@ func TestCatalogKeepsFlowsAlive(t *testing.T) {
 	}
 }
 
-func TestCatalogRunEnds(t *testing.T) {
+func TestCatalogRun(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(context.Background())
+	w := newWorld(t)
+	p := w.start(plan{})
+	client := w.redisClient()
+	defer func() { _ = client.Close() }()
+	key := w.prefix + ":flow:{flows}:" + compile(t, survey).Hash
+	noError(t, client.Expire(within(t), key, time.Hour).Err())
+	p.catalog.Every(time.Millisecond)
+	stop := w.run(p.catalog.Run)
+	eventually(t, "the flow is refreshed", func() bool { return client.TTL(within(t), key).Val() > time.Hour })
+	stop()
+
+	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := worker.NewCatalog(nil, "", discard).Run(ctx); err != nil {
-		t.Error(err)
-	}
+	p.catalog.Every(time.Hour)
+	noError(t, p.catalog.Run(ended)) // at once, and again
 }

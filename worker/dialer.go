@@ -29,6 +29,7 @@ type Dialer struct {
 	client  *dial.Client
 	timeout time.Duration // of one POST
 	longest time.Duration // max_call_duration of each call
+	fresh   time.Duration // see sendWithin
 	settler settler
 	metrics *Metrics
 	log     *slog.Logger
@@ -43,13 +44,13 @@ const sendWithin = 10 * time.Second
 // max_call_duration of the calls, whole seconds up to TeleSign's four hours.
 func NewDialer(st *store.Store, b *bus.Bus, client *dial.Client, timeout, longest time.Duration, metrics *Metrics, log *slog.Logger) *Dialer {
 	s := settler{store: st, bus: b, within: settleWithin, last: settleLast, metrics: metrics, log: log}
-	return &Dialer{store: st, bus: b, client: client, timeout: timeout, longest: longest, settler: s, metrics: metrics, log: log}
+	return &Dialer{store: st, bus: b, client: client, timeout: timeout, longest: longest, fresh: sendWithin, settler: s, metrics: metrics, log: log}
 }
 
 // Handle begins the try of one job. What the job result does after the
 // acknowledgement is the POST. A job that names no intent is parked.
 func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.JobResult {
-	began := time.Now()
+	began := time.Now().Round(0) // the monotonic clock stands still while a machine sleeps
 	intent, begun, err := d.store.BeginTry(ctx, job.Intent, d.timeout+dueSlack)
 	switch {
 	case messages.CodeOf(err) == messages.CodeInvalid:
@@ -68,7 +69,7 @@ func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.Jo
 // try sends one intent to TeleSign, once, and writes down what came of it. What is
 // too late is not sent.
 func (d *Dialer) try(ctx context.Context, intent messages.Intent, began time.Time) {
-	if time.Now().After(intent.NotAfter) || time.Since(began) > sendWithin {
+	if time.Now().After(intent.NotAfter) || time.Since(began) > d.fresh {
 		d.metrics.dialled(string(messages.DispositionExpired))
 		d.log.WarnContext(ctx, "not dialled: its time ran out", "id", intent.ID, "to", messages.Number(intent.To), "not_after", intent.NotAfter, "begun_ago", time.Since(began))
 		d.settler.settle(ctx, intent.ID, messages.DispositionExpired, store.Resolution{Status: messages.CallRefused, Outcome: string(messages.DispositionExpired)})

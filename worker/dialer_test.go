@@ -54,7 +54,7 @@ func startTeleSign(t *testing.T, a answer) *teleSign {
 		if err != nil || !ok {
 			t.Errorf("posted %s: %v", body, err)
 		}
-		if d.To != personNumber || d.CallerIDNumber != ourNumber {
+		if d.To != personNumber || d.CallerIDNumber != ourNumber || d.MaxCallDuration != longestCall {
 			t.Errorf("posted %s", body)
 		}
 		s.mu.Lock()
@@ -81,7 +81,10 @@ func (s *teleSign) posted(id string) int {
 	return s.posts[id]
 }
 
-const dialTimeout = 10 * time.Second
+const (
+	dialTimeout = 10 * time.Second
+	longestCall = 15 * time.Minute
+)
 
 // dialer is the process' dialer towards s.
 func (p *process) dialer(s *teleSign) *worker.Dialer {
@@ -96,7 +99,7 @@ func (p *process) dialerLogging(s *teleSign, log *slog.Logger) *worker.Dialer {
 		Credentials: telesign.Credentials{CustomerID: "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", APIKey: "dGVzdA=="},
 	}, discard)
 	noError(p.w.t, err)
-	return worker.NewDialer(p.store, p.bus, client, dialTimeout, 15*time.Minute, p.metrics, log)
+	return worker.NewDialer(p.store, p.bus, client, dialTimeout, longestCall, p.metrics, log)
 }
 
 // dueNow makes the time of every due intent come.
@@ -224,6 +227,9 @@ func TestDialOutcomes(t *testing.T) {
 				}
 			}
 			if test.parked {
+				if n := p.count("offhook_worker_failures_total", "ambiguous"); n != 1 {
+					t.Errorf("%d counted as parked", n)
+				}
 				if kept := w.wantParked(w.failures()[0], c.external); kept.Outcome != "ambiguous" || kept.HTTPStatus != test.answer.status {
 					t.Errorf("parked with outcome %s, HTTP %d", kept.Outcome, kept.HTTPStatus)
 				}
@@ -283,7 +289,34 @@ func TestOnePOSTPerTry(t *testing.T) {
 	w.wantNothingDue()
 }
 
-// The same, without a bus in between: one of many dialers gets the right to POST.
+// A process that was stopped between ack and POST finds its try too old to be sent:
+// the reaper may have given it up since.
+func TestATryThatOversleptIsNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := startTeleSign(t, acceptedAnswer)
+	c := w.place()
+	d := w.start(plan{}).dialer(s)
+	d.SendWithin(0)
+	result := d.Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1)
+	w.dueNow()
+	noError(t, w.reaper().Reap(within(t)))
+	result.After(within(t))
+
+	if n := s.posted(c.external); n != 0 {
+		t.Errorf("%d POSTs", n)
+	}
+	if in := w.intent(c.external); in.Status != messages.CallRefused || in.Outcome != "expired" {
+		t.Errorf("intent is %s, outcome %s", in.Status, in.Outcome)
+	}
+	if r := w.records(); len(r) != 1 || r[0].Disposition != messages.DispositionExpired {
+		t.Errorf("records %+v", r)
+	}
+	w.wantParked(w.awaitFailures(1)[0], c.external)
+	w.wantNothingDue()
+}
+
+// Of many dialers with one job, one gets the right to POST.
 func TestOneTryPerIntent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -446,7 +479,7 @@ func TestSettlingGivesUp(t *testing.T) {
 	s.during = func(string) { relay.takeAway() }
 	d := p.dialerLogging(s, textLog(&log))
 	d.SettleWithin(200*time.Millisecond, time.Millisecond)
-	d.Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1).After(within(t))
+	d.Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1).After(context.Background()) // which never ends
 
 	if text := log.String(); !strings.Contains(text, "level=ERROR") || !strings.Contains(text, c.external) || !strings.Contains(text, "call_id=ACCEPTED") || !strings.Contains(text, "redis is unavailable") {
 		t.Errorf("log: %s", text)

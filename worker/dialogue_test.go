@@ -138,6 +138,12 @@ func TestLateEventPublishesANewRevision(t *testing.T) {
 		t.Errorf("revision %d, %s", got.Revision, got.Disposition)
 	}
 	wantAnswers(t, got, map[string]string{"rating": "2 good"})
+	_, _, log := w.state(c.id)
+	for _, e := range log { // what nobody waited for was not heard
+		if heard := e.ID != answer.EventID; e.Live != heard {
+			t.Errorf("%s: live %v, want %v", e.Name, e.Live, heard)
+		}
+	}
 
 	// What was pressed after the end, by the clock of arrivals, changes the timeline
 	// only.

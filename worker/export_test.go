@@ -18,3 +18,12 @@ func (c *Catalog) Refresh(ctx context.Context) { c.refresh(ctx) }
 func (d *Dialer) SettleWithin(within, last time.Duration) {
 	d.settler.within, d.settler.last = within, last
 }
+
+// SendWithin shortens how old a begun try may be when it is sent.
+func (d *Dialer) SendWithin(fresh time.Duration) { d.fresh = fresh }
+
+// Every makes Run reap more often.
+func (r *Reaper) Every(d time.Duration) { r.every = d }
+
+// Every makes Run refresh more often.
+func (c *Catalog) Every(d time.Duration) { c.every = d }

@@ -33,6 +33,29 @@ func TestFirstEventClaimsTheIntent(t *testing.T) {
 	}
 }
 
+// TeleSign promises our external_id in some events only. One that comes without it,
+// and first, makes no stranger of the call.
+func TestFirstEventThatTells(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.start(plan{})
+	c := w.place()
+	start := c.envelope("dial_completed answered")
+	named := c.external
+	c.external = ""
+	early := w.delivery(c.envelope("speak_completed 1"))
+	_, replies := p.handle(early)
+	c.wantHold(replies[0], early.Event, "the call has not begun")
+	if _, state, _ := w.state(c.id); state.Facts != nil {
+		t.Errorf("facts %+v", state.Facts)
+	}
+	_, replies = p.handle(w.delivery(start))
+	c.wantAction(replies[0], start.Event, hello)
+	if _, state, _ := w.state(c.id); state.Facts.ExternalID != named || state.Facts.Contact["first_name"] != "Ann" {
+		t.Errorf("facts %+v", state.Facts)
+	}
+}
+
 // Two calls under one external_id: the first is the one that was placed. The other
 // runs as one that we did not place, and its record is not an outcome of that dial.
 func TestTwoCallsWithOneExternalID(t *testing.T) {

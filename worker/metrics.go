@@ -27,7 +27,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "offhook_worker_decisions_total", Help: "Arrivals stepped, redeliveries among them, by event and what was made of them.",
 		}, []string{"event", "decision"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "offhook_worker_failures_total", Help: "Messages the handlers gave up and parked, by reason.",
+			Name: "offhook_worker_failures_total", Help: "Messages and dials that were given up and parked, by reason.",
 		}, []string{"reason"}),
 		retries: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "offhook_worker_retries_total", Help: "Deliveries handed back, to come again.",

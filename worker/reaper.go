@@ -28,18 +28,19 @@ const outcomeLost = "no_outcome"
 type Reaper struct {
 	store *store.Store
 	bus   *bus.Bus
+	every time.Duration
 	log   *slog.Logger
 }
 
 // NewReaper makes a reaper. Several may run: a resolution happens once. A dial that
 // two of them look at in the same moment may be in the failed stream twice.
 func NewReaper(st *store.Store, b *bus.Bus, log *slog.Logger) *Reaper {
-	return &Reaper{store: st, bus: b, log: log}
+	return &Reaper{store: st, bus: b, every: reapEvery, log: log}
 }
 
 // Run reaps until ctx ends.
 func (r *Reaper) Run(ctx context.Context) error {
-	tick := time.NewTicker(reapEvery)
+	tick := time.NewTicker(r.every)
 	defer tick.Stop()
 	for {
 		if err := r.reap(ctx); err != nil && ctx.Err() == nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/store"
@@ -29,7 +30,9 @@ func TestReaper(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	in := w.lost()
-	stop := w.run(w.reaper().Run)
+	r := w.reaper()
+	r.Every(time.Hour)
+	stop := w.run(r.Run)
 	kept := w.wantParked(w.awaitFailures(1)[0], in.ID)
 	if kept.Outcome != "no_outcome" || kept.Contact["first_name"] != "Ann" || kept.TriedAt == nil {
 		t.Errorf("kept %+v", kept)
@@ -52,6 +55,28 @@ func TestReaper(t *testing.T) {
 	c.wantAction(replies[0], "the event", hello)
 	if got := w.intent(in.ID); got.Status != messages.CallAccepted {
 		t.Errorf("intent is %s", got.Status)
+	}
+}
+
+// It goes on, pass by pass, also after one that failed.
+func TestReaperRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	relay, url := w.relayToRedis()
+	var log lockedBuffer
+	r := worker.NewReaper(w.openStore(url), w.bus, textLog(&log))
+	r.Every(time.Millisecond)
+	w.run(r.Run)
+	w.lost()
+	w.awaitFailures(1)
+	relay.takeAway()
+	receive(t, "an attempt to look", relay.refused)
+	w.lost()
+	relay.bringBack()
+	w.awaitFailures(2)
+	eventually(t, "nothing is due", func() bool { due := 0; w.eachDue(func(string) { due++ }); return due == 0 })
+	if text := log.String(); !strings.Contains(text, "due dials not given up; trying again") || !strings.Contains(text, "outcome never came") {
+		t.Errorf("log: %s", text)
 	}
 }
 

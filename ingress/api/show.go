@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/worker/call"
 )
 
@@ -59,12 +60,27 @@ func (a *API) callByIntent(ctx context.Context, id string) (*messages.Call, erro
 	}
 	if found == nil {
 		found = &messages.Call{Status: intent.Status, Record: messages.Record{
-			Schema: messages.RecordSchema, CallID: intent.CallID, ExternalID: intent.ID, Flow: intent.Flow, FlowHash: intent.FlowHash,
+			Disposition: neverCalled(intent),
+			Schema:      messages.RecordSchema, CallID: intent.CallID, ExternalID: intent.ID, Flow: intent.Flow, FlowHash: intent.FlowHash,
 			Direction: call.Outbound, To: intent.To, From: intent.CallerID, Contact: intent.Contact, Status: intent.Outcome,
 		}}
 	}
 	found.Intent = &intent
 	return found, nil
+}
+
+// neverCalled is what a dial that never became a call ended in, as its record says;
+// empty while it may become one.
+func neverCalled(intent messages.Intent) messages.Disposition {
+	switch {
+	case intent.Status == messages.CallUnknown:
+		return messages.DispositionUnknown
+	case intent.Status != messages.CallRefused:
+		return ""
+	case intent.Outcome == string(messages.DispositionExpired):
+		return messages.DispositionExpired
+	}
+	return telesign.DialStatus(intent.Outcome).Disposition()
 }
 
 // stepped is the call that workers have stepped, without its intent; nil when there

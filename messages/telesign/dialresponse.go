@@ -51,6 +51,18 @@ func (s DialStatus) HTTPStatus() int {
 	return 0
 }
 
+// Disposition is what a contact ends in whose dial was refused with s.
+func (s DialStatus) Disposition() messages.Disposition {
+	switch s {
+	case InvalidPhoneNumber:
+		return messages.DispositionInvalidNumber
+	case PremiumToNumberRejected, ToNumberBlockedByCountry, ToNumberBlockedByCustomer, ToNumberBlockedByTeleSign:
+		return messages.DispositionBlocked
+	default:
+		return messages.DispositionFailed
+	}
+}
+
 // DialResponse is the body that answers POST /v2/voice: flat, not a JSON-RPC
 // result, and the same for success and refusal.
 type DialResponse struct {

@@ -76,15 +76,7 @@ func (o Outcome) Disposition() messages.Disposition {
 	case Unauthorized, RateLimited, NotSent:
 		return messages.DispositionFailed
 	case Refused:
-		switch o.Status {
-		case telesign.InvalidPhoneNumber:
-			return messages.DispositionInvalidNumber
-		case telesign.PremiumToNumberRejected, telesign.ToNumberBlockedByCountry,
-			telesign.ToNumberBlockedByCustomer, telesign.ToNumberBlockedByTeleSign:
-			return messages.DispositionBlocked
-		default:
-			return messages.DispositionFailed
-		}
+		return o.Status.Disposition()
 	case Ambiguous:
 	}
 	return messages.DispositionUnknown

@@ -14,6 +14,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/cmd/internal/simulator"
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/telesign"
 )
 
 // everything is the settings of a process that has all roles.
@@ -136,6 +137,9 @@ func (a *app) live(e *everything, d *dialing) (*local.Live, error) {
 	case e.callerID == "":
 		return nil, a.catalogue.CallerID.Errorf("is required with --live: the number of yours that people see")
 	}
+	if _, err := telesign.CheckNumber(e.callerID); err != nil {
+		return nil, a.catalogue.CallerID.Errorf("%q: %w", e.callerID, err)
+	}
 	fmt.Fprintf(a.Stderr, "LIVE: calls are placed through %s for account %s from %s\n", cfg.URL, d.customerID, e.callerID)
 	return &local.Live{Dial: *cfg, Redis: e.streams.redis}, nil
 }
@@ -152,8 +156,12 @@ func (a *app) welcome(l *local.Local, cfg local.Config) error {
 		fmt.Fprintf(&b, "key       %s (signs the webhooks of the simulated account)\n", l.KeyFile)
 	}
 	if l.Simulator != nil {
+		elsewhere := ""
+		if l.APIURL != "http://"+defaultAPIListen {
+			elsewhere = " --api-url " + l.APIURL
+		}
 		fmt.Fprintf(&b, "TeleSign  simulated, %gx speed: nobody is dialled\n", cfg.Simulator.Speed)
-		fmt.Fprintf(&b, "\nplace a call: offhook call place --to 15558675309 --caller-id 15555551212 --flow %s --wait\n", names[0])
+		fmt.Fprintf(&b, "\nplace a call: offhook call place --to 15558675309 --caller-id 15555551212 --flow %s%s --wait\n", names[0], elsewhere)
 	}
 	_, err := fmt.Fprint(a.Stdout, b.String())
 	return err

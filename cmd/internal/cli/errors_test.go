@@ -2,12 +2,14 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/offhook/offhook/cmd/internal/cli"
 	"github.com/offhook/offhook/messages"
 )
 
@@ -61,6 +63,31 @@ func TestSeveralErrors(t *testing.T) {
 	want := []string{"OFFHOOK_NATS_ULR", "--speed (OFFHOOK_SPEED)", "--seed (OFFHOOK_SEED)"}
 	if diff := cmp.Diff(want, fields); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
+// Only what was joined, and by nobody who had something to add, is taken apart.
+func TestParts(t *testing.T) {
+	t.Parallel()
+	a, b, c := errors.New("a"), errors.New("b"), errors.New("c")
+	for _, tt := range []struct {
+		err  error
+		want []string
+	}{
+		{a, []string{"a"}},
+		{errors.Join(a, b), []string{"a", "b"}},
+		{errors.Join(errors.Join(a, nil, b), c), []string{"a", "b", "c"}},
+		{fmt.Errorf("%w: %w", a, b), []string{"a: b"}},
+		{fmt.Errorf("while starting: %w", errors.Join(a, b)), []string{"while starting: a\nb"}},
+		{errors.Join(fmt.Errorf("x: %w", a), messages.Errorf(messages.CodeUsage, "y: %w", errors.Join(b, c))), []string{"x: a", "y: b\nc"}},
+	} {
+		var got []string
+		for _, one := range cli.Parts(tt.err) {
+			got = append(got, one.Error())
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%q: -want +got\n%s", tt.err, diff)
+		}
 	}
 }
 

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -165,18 +165,26 @@ func processName(roleName string) string {
 	return "offhook-" + roleName + "-" + host
 }
 
+// internalListener is what a role serves besides its work.
+type internalListener struct {
+	listen   string      // empty: nothing
+	api      *api.Config // nil: health and metrics only
+	lameDuck time.Duration
+}
+
 // run connects, lets assemble make the role's stages, and runs them with the
 // internal listener around them, if there is one.
-func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Config, internal string, withAPI *api.Config,
+func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Config, inner internalListener,
 	assemble func(p *role.Process) ([]stage.Stage, error),
 ) error {
-	var ln net.Listener
-	if internal != "" {
-		var err error
-		if ln, err = role.Listen(ctx, internalListenSetting, internal); err != nil {
+	var internal *role.InternalListener
+	if inner.listen != "" {
+		ln, err := role.Listen(ctx, internalListenSetting, inner.listen)
+		if err != nil {
 			return err
 		}
-		defer func() { _ = ln.Close() }() // whoever serves it has closed it already
+		internal = role.OpenInternal(ctx, ln, log)
+		defer internal.Close()
 	}
 	p, err := role.Connect(ctx, nats, redis, newRegistry(), log)
 	if err != nil {
@@ -187,19 +195,20 @@ func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Co
 	if err != nil {
 		return err
 	}
-	if ln != nil {
-		readiness, serving := p.Internal(withAPI, ln)
+	if internal != nil {
+		readiness, serving := p.Internal(inner.api, internal, inner.lameDuck)
 		stages = append(append([]stage.Stage{readiness}, stages...), serving)
 	}
+	log.Info("started", "name", nats.Name)
 	return stage.Run(ctx, log, stages...)
 }
 
 func (a *app) ingressCommand() *cobra.Command {
 	var (
-		logs     logging
-		engine   engines
-		hook     door
-		internal string
+		logs   logging
+		engine engines
+		hook   door
+		inner  internalListener
 	)
 	c := &cobra.Command{
 		Use: "ingress", Short: "Take TeleSign's webhooks (role)",
@@ -209,18 +218,27 @@ func (a *app) ingressCommand() *cobra.Command {
 		logs.bind(a, set)
 		engine.bindNATS(a, set)
 		hook.bind(a, set)
-		a.catalogue.InternalListen.Bind(set, &internal)
+		a.catalogue.InternalListen.Bind(set, &inner.listen)
+		a.catalogue.LameDuck.Bind(set, &inner.lameDuck)
 	}, func(ctx context.Context, _ []string) error {
 		if err := hook.check(a); err != nil {
 			return err
 		}
 		engine.nats.Name = processName("ingress")
-		ln, err := role.Listen(ctx, "--listen (OFFHOOK_LISTEN)", hook.listen)
+		// A wrong address is told at once. It is listened on only when NATS is there:
+		// whoever connects must get an answer.
+		probe, err := role.Listen(ctx, listenSetting, hook.listen)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = ln.Close() }() // whoever serves it has closed it already
-		return run(ctx, logs.logger(a), engine.nats, nil, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
+		if err := probe.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", hook.listen, err)
+		}
+		return run(ctx, logs.logger(a), engine.nats, nil, inner, func(p *role.Process) ([]stage.Stage, error) {
+			ln, err := role.Listen(ctx, listenSetting, hook.listen)
+			if err != nil {
+				return nil, err
+			}
 			s, err := p.Ingress(hook.cfg, hook.customerID, hook.keys, ln)
 			return []stage.Stage{s}, err
 		})
@@ -229,13 +247,13 @@ func (a *app) ingressCommand() *cobra.Command {
 
 func (a *app) workerCommand() *cobra.Command {
 	var (
-		logs     logging
-		engine   engines
-		limits   callLimits
-		files    flows
-		dials    dialing
-		cfg      role.WorkerConfig
-		internal string
+		logs   logging
+		engine engines
+		limits callLimits
+		files  flows
+		dials  dialing
+		cfg    role.WorkerConfig
+		inner  internalListener
 	)
 	c := &cobra.Command{
 		Use: "worker --flow FILE…", Short: "Step calls and place them (role)",
@@ -251,8 +269,11 @@ func (a *app) workerCommand() *cobra.Command {
 		a.catalogue.MaxCallTime.Bind(set, &cfg.MaxCall)
 		a.catalogue.Slots.Bind(set, &cfg.Slots)
 		a.catalogue.Drain.Bind(set, &cfg.Drain)
-		a.catalogue.InternalListen.Bind(set, &internal)
+		a.catalogue.InternalListen.Bind(set, &inner.listen)
 	}, func(ctx context.Context, _ []string) error {
+		if len(files.files) == 0 {
+			return a.catalogue.Flow.Errorf("is required: a worker without a flow could only apologise to callers")
+		}
 		programs, err := files.compile()
 		if err != nil {
 			return err
@@ -263,7 +284,7 @@ func (a *app) workerCommand() *cobra.Command {
 		cfg.Limits = limits.Limits
 		engine.nats.Name = processName("worker")
 		log := logs.logger(a)
-		return run(ctx, log, engine.nats, &engine.redis, internal, nil, func(p *role.Process) ([]stage.Stage, error) {
+		return run(ctx, log, engine.nats, &engine.redis, inner, func(p *role.Process) ([]stage.Stage, error) {
 			catalog := worker.NewCatalog(p.Store, files.incoming, log)
 			if err := catalog.Use(ctx, programs...); err != nil {
 				return nil, err
@@ -275,11 +296,11 @@ func (a *app) workerCommand() *cobra.Command {
 
 func (a *app) apiCommand() *cobra.Command {
 	var (
-		logs     logging
-		engine   engines
-		limits   callLimits
-		cfg      api.Config
-		internal string
+		logs   logging
+		engine engines
+		limits callLimits
+		cfg    api.Config
+		inner  internalListener
 	)
 	c := &cobra.Command{
 		Use: "api", Short: "Serve the API (role)",
@@ -291,18 +312,22 @@ func (a *app) apiCommand() *cobra.Command {
 		engine.bindRedis(a, set)
 		limits.bind(a, set)
 		a.catalogue.CallerID.Bind(set, &cfg.CallerID)
-		a.catalogue.InternalListen.Default(defaultAPIListen).Bind(set, &internal)
+		a.catalogue.InternalListen.Default(defaultAPIListen).Bind(set, &inner.listen)
 	}, func(ctx context.Context, _ []string) error {
-		if internal == "" {
+		if inner.listen == "" {
 			return a.catalogue.InternalListen.Errorf("is empty, and there the API is served")
 		}
 		engine.nats.Name = processName("api")
 		cfg.Limits = limits.Limits
-		return run(ctx, logs.logger(a), engine.nats, &engine.redis, internal, &cfg, func(*role.Process) ([]stage.Stage, error) {
+		inner.api = &cfg
+		return run(ctx, logs.logger(a), engine.nats, &engine.redis, inner, func(*role.Process) ([]stage.Stage, error) {
 			return nil, nil
 		})
 	})
 }
+
+// listenSetting is what to change when the webhook cannot listen.
+const listenSetting = "--listen (OFFHOOK_LISTEN)"
 
 // internalListenSetting is what to change when the internal listener cannot listen.
 const internalListenSetting = "--internal-listen (OFFHOOK_INTERNAL_LISTEN)"

@@ -89,6 +89,7 @@ func newSystem(t *testing.T, s shape) *system {
 		y.addIngress()
 	}
 	apiProcess := start(t, "api", y.env, "api")
+	apiProcess.logged("started")
 	y.api = apiclient.New(apiProcess.logged("internal listener"))
 	t.Cleanup(y.api.Close)
 	return y
@@ -107,7 +108,7 @@ func (y *system) addWorker(flows ...string) *process {
 	}
 	p := start(y.t, fmt.Sprintf("worker %d", len(y.workers)+1), y.env, args...)
 	y.workers = append(y.workers, p)
-	p.logged("internal listener")
+	p.logged("started")
 	return p
 }
 

@@ -104,12 +104,14 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	internal, err := l.listen(ctx, "--internal-listen (OFFHOOK_INTERNAL_LISTEN)", cfg.InternalListen)
+	inner, err := l.listen(ctx, "--internal-listen (OFFHOOK_INTERNAL_LISTEN)", cfg.InternalListen)
 	if err != nil {
 		return err
 	}
+	internal := role.OpenInternal(ctx, inner, l.log)
+	l.opening(internal.Close)
 	l.WebhookURL = "http://" + hook.Addr().String() + webhook.Path
-	l.APIURL = "http://" + internal.Addr().String()
+	l.APIURL = "http://" + inner.Addr().String()
 	p, engines, err := l.engines(ctx, cfg)
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 			return role.WatchFlows(ctx, cfg.Files, cfg.Flows, catalog, l.log)
 		}))
 	}
-	readiness, serving := p.Internal(&api.Config{CallerID: cfg.CallerID, Limits: cfg.Limits}, internal)
+	readiness, serving := p.Internal(&api.Config{CallerID: cfg.CallerID, Limits: cfg.Limits}, internal, 0)
 	l.stages = slices.Concat(
 		[]stage.Stage{readiness}, simulated, []stage.Stage{door}, working, []stage.Stage{serving}, engines,
 		[]stage.Stage{stage.New("data directory", atEnd(unlock))},

@@ -5,14 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/offhook/offhook/cmd/internal/stage"
-	"github.com/offhook/offhook/ingress/api"
 	"github.com/offhook/offhook/ingress/webhook"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
@@ -117,6 +114,7 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 		return p.Bus.ConsumeEvents(ctx, consumer, events.Handle)
 	})
 	upkeep := stage.New("upkeep", catalog.Run)
+	p.sayWhoAnswers(catalog)
 	if cfg.Dial == nil {
 		p.Log.Warn("no customer id and API key: this worker places no calls and leaves dial jobs to others")
 		return []stage.Stage{consuming, upkeep}, nil
@@ -134,30 +132,23 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 	return []stage.Stage{consuming, upkeep}, nil
 }
 
-// Internal is the internal listener on ln: health, metrics and, when withAPI is
-// set, the API. The first stage it returns makes the process not ready and is to
-// stop first; the second serves and is to stop last.
-func (p *Process) Internal(withAPI *api.Config, ln net.Listener) (readiness, serving stage.Stage) {
-	checks := map[string]func(context.Context) error{
-		"nats": func(context.Context) error { return p.Bus.Ready() }, //nolint:contextcheck // it has a limit of its own
+// sayWhoAnswers logs which flow people hear who call us. That it is none is easily
+// overlooked: they hear an apology.
+func (p *Process) sayWhoAnswers(catalog *worker.Catalog) {
+	incoming := catalog.Incoming()
+	switch {
+	case incoming == nil:
+		p.Log.Warn("no flow for calls that we did not place: they get an apology; name one with --incoming (OFFHOOK_INCOMING)")
+		return
+	case incoming.Start.Incoming == "":
+		p.Log.Warn("the flow for calls that we did not place has no start for incoming ones: they get an apology", "flow", incoming.Name)
 	}
-	if p.Store != nil {
-		checks["redis"] = p.Store.Ready
+	for _, c := range incoming.Contact {
+		if c.Required {
+			p.Log.Warn("the flow for calls that we did not place says a column of the contact, which such a call has not: give it a word", "flow", incoming.Name, "column", c.Name)
+		}
 	}
-	health := api.NewHealth(checks)
-	mux := http.NewServeMux()
-	health.Register(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Registry, promhttp.HandlerOpts{}))
-	if withAPI != nil {
-		api.New(*withAPI, p.Store, p.Bus, p.Log).Register(mux)
-	}
-	p.Log.Info("internal listener", "url", "http://"+ln.Addr().String(), "api", withAPI != nil)
-	readiness = stage.New("readiness", func(ctx context.Context) error {
-		<-ctx.Done()
-		health.Drain()
-		return nil
-	})
-	return readiness, stage.New("internal listener", func(ctx context.Context) error { return api.Serve(ctx, ln, mux, p.Log) })
+	p.Log.Info("calls that we did not place run a flow", "flow", incoming.Name, "hash", incoming.Hash)
 }
 
 // Listen opens a TCP listener; the error names the setting to change. An empty

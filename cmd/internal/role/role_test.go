@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -146,7 +147,17 @@ func TestInternalListener(t *testing.T) {
 		if withAPI {
 			cfg = &api.Config{}
 		}
-		readiness, serving := p.Internal(cfg, ln)
+		internal := role.OpenInternal(t.Context(), ln, log.Logger())
+		if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "waiting for NATS and Redis") {
+			t.Errorf("starting: got %d %s", status, body)
+		}
+		if status, _ := get(t, url+"/healthz"); status != http.StatusOK {
+			t.Errorf("a starting process is not alive: %d", status)
+		}
+		if status, body := get(t, url+"/v1/flows"); status != http.StatusServiceUnavailable || !strings.Contains(body, "starting") {
+			t.Errorf("the API of a starting process: got %d %s", status, body)
+		}
+		readiness, serving := p.Internal(cfg, internal, time.Millisecond)
 		// The readiness stage stops first; a stage after it keeps the process as it is
 		// then.
 		draining, release := make(chan struct{}), make(chan struct{})
