@@ -125,7 +125,7 @@ func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
 		d := decisions[i]
 		moment := messages.Moment{
 			At: time.UnixMicro(e.Key).UTC(), EventID: e.ID, Event: string(e.Name), Status: e.Status, Digits: e.Digits,
-			Decision: string(d.Kind), Step: d.Step, Reason: d.Reason, DecidedAt: micro(e.Decided),
+			Decision: string(d.Kind), Step: d.Step, Reason: d.Reason, DecidedAt: micro(e.Key + e.Took),
 		}
 		if e.End != nil {
 			moment.Status = e.End.Status

@@ -56,10 +56,12 @@ type State struct {
 	CallID string `json:"-"`           // the key it is stored under
 
 	// The place in the order of arrivals.
-	LastAt  int64  `json:"t,omitempty"`  // key of the newest applied entry, Unix µs
-	LastID  string `json:"i,omitempty"`  // its event id; told reports have their own
-	LastSeq uint64 `json:"q,omitempty"`  // its sequence in the stream, 0 if unknown
-	EventID string `json:"e,omitempty"`  // the newest event, reports apart: what the next report is about
+	LastAt  int64  `json:"t,omitempty"` // key of the newest applied entry, Unix µs
+	LastID  string `json:"i,omitempty"` // its event id; told reports have their own
+	LastSeq uint64 `json:"q,omitempty"` // its sequence in the stream, 0 if unknown
+	// EventID is the newest event, reports apart: what the next report is about.
+	// Stored only when it is not LastID, which it mostly is.
+	EventID string `json:"e,omitempty"`
 	Acted   bool   `json:"ac,omitempty"` // that event was answered with an action
 
 	// What the caller was told.
@@ -134,22 +136,30 @@ func ParseState(callID string, data []byte) (State, error) {
 		return s, fmt.Errorf("call state: %w", err)
 	}
 	s.CallID = callID
+	if s.EventID == "" {
+		s.EventID = s.LastID // a report's own id, if there was no event: nothing is about that
+	}
 	return s, nil
 }
 
 // Encode is the state as it is stored.
-func (s State) Encode() ([]byte, error) { return json.Marshal(s) }
+func (s State) Encode() ([]byte, error) {
+	if s.EventID == s.LastID {
+		s.EventID = ""
+	}
+	return json.Marshal(s)
+}
 
 // Ended reports whether call_completed has been applied.
 func (s State) Ended() bool { return s.End != nil }
 
 // Entry is one arrival as the call's log keeps it: enough to fold the call again.
 type Entry struct {
-	ID      string `json:"i"`
-	Key     int64  `json:"t"`           // its place in the order, Unix µs
-	Seq     uint64 `json:"q,omitempty"` // its sequence in the stream
-	Late    bool   `json:"L,omitempty"` // came from a spool: Seq says nothing about its order
-	Decided int64  `json:"D,omitempty"` // when it was first stepped, Unix µs
+	ID   string `json:"i"`
+	Key  int64  `json:"t"`           // its place in the order, Unix µs
+	Seq  uint64 `json:"q,omitempty"` // its sequence in the stream
+	Late bool   `json:"L,omitempty"` // came from a spool: Seq says nothing about its order
+	Took int64  `json:"D,omitempty"` // µs from Key to when it was first stepped
 
 	// Live: somebody waited for its answer when it was stepped. Otherwise: what was
 	// answered then is not what the fold decides now.

@@ -97,7 +97,7 @@ func (s State) NeedsLog(e Entry) bool {
 // changed. s.Facts must be set before an event that starts a call is stepped. now
 // is when the step is taken, for the timeline only.
 func (m Machine) Step(s State, log []Entry, e Entry, now time.Time) Outcome {
-	e.Decided = now.UnixMicro()
+	e.Took = now.UnixMicro() - e.Key
 	if !s.NeedsLog(e) {
 		if e.ID == s.LastID {
 			return Outcome{State: s, Known: true, Decision: m.again(s)}

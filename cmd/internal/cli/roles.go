@@ -79,6 +79,8 @@ func (d *door) check(a *app) error {
 		return err
 	}
 	switch {
+	case d.listen == "":
+		return a.catalogue.Listen.Errorf("is empty; give host:port")
 	case d.cfg.Insecure:
 		return nil
 	case len(d.keys) == 0:
