@@ -247,7 +247,7 @@ func TestIntentIDs(t *testing.T) {
 	if !messages.ValidToken(a) || strings.Contains(messages.IntentID("15558675309"), "8675309") {
 		t.Errorf("got %s", a)
 	}
-	if messages.NewEventID() == messages.NewEventID() {
+	if first, second := messages.NewEventID(), messages.NewEventID(); first == second {
 		t.Error("event ids must differ")
 	}
 }

@@ -87,6 +87,7 @@ func (h *Events) park(ctx context.Context, d bus.Delivery, hold string, reason m
 	return bus.Park(reason, why)
 }
 
+// retry hands a delivery back: the next one finishes what this one did not.
 func (h *Events) retry(ctx context.Context, d bus.Delivery, err error) bus.Result {
 	h.metrics.retried()
 	h.log.WarnContext(ctx, "delivery not finished; it will come again", "event_id", d.EventID, "kind", d.Kind, "event", d.Event, "delivery", d.Attempt, "error", err)

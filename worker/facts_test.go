@@ -3,6 +3,7 @@ package worker_test
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/offhook/offhook/messages"
@@ -142,17 +143,25 @@ func TestEventBeforeThePOSTsAnswer(t *testing.T) {
 			w := newWorld(t)
 			p := w.start(plan{})
 			c := w.place()
-			telesign := startTeleSign(t, answer)
-			telesign.during = func(string) {
-				_, replies := p.handle(w.delivery(c.envelope("dial_completed answered")))
-				c.wantAction(replies[0], "the event", hello)
-			}
-			d := p.dialer(telesign)
-			result := d.Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1)
+			s := startTeleSign(t, answer)
+			posted, wait := make(chan struct{}), make(chan struct{})
+			goOn := sync.OnceFunc(func() { close(wait) })
+			defer goOn()
+			s.during = func(string) { close(posted); <-wait }
+			result := p.dialer(s).Handle(within(t), messages.DialJob{Intent: w.intent(c.external)}, 1)
 			if result.Result != bus.Done() {
 				t.Fatalf("%+v", result)
 			}
-			result.After(within(t))
+			settled := make(chan struct{})
+			go func() {
+				defer close(settled)
+				result.After(within(t))
+			}()
+			receive(t, "the POST", posted)
+			_, replies := p.handle(w.delivery(c.envelope("dial_completed answered")))
+			c.wantAction(replies[0], "the event", hello)
+			goOn()
+			receive(t, "the end of the try", settled)
 
 			if in := w.intent(c.external); in.Status != messages.CallAccepted || in.CallID != c.id || in.HTTPStatus != answer.status {
 				t.Errorf("intent is %s of call %q, HTTP %d", in.Status, in.CallID, in.HTTPStatus)

@@ -294,27 +294,39 @@ func (p *process) consume() (stop func()) {
 // handle gives the process one delivery by hand, as often as the test likes, and
 // returns what it wants done with it and what whoever waits got.
 func (p *process) handle(d bus.Delivery) (bus.Result, []messages.Reply) {
+	p.w.t.Helper()
+	inbox := p.w.listen(d)
+	result := p.events.Handle(within(p.w.t), d)
+	return result, p.replies(inbox, d)
+}
+
+// listen is where the replies to a delivery arrive.
+func (w *world) listen(d bus.Delivery) *nats.Subscription {
+	w.t.Helper()
+	inbox, err := w.conn.SubscribeSync(d.ReplyTo)
+	noError(w.t, err)
+	noError(w.t, w.conn.Flush())
+	return inbox
+}
+
+// replies is what the process has replied to a delivery that it has handled.
+func (p *process) replies(inbox *nats.Subscription, d bus.Delivery) (all []messages.Reply) {
 	t := p.w.t
 	t.Helper()
-	inbox, err := p.w.conn.SubscribeSync(d.ReplyTo)
-	noError(t, err)
 	defer func() { _ = inbox.Unsubscribe() }()
-	noError(t, p.w.conn.Flush())
-	result := p.events.Handle(within(t), d)
 	// What one connection publishes arrives in order: behind this, nothing comes.
 	const last = "last"
 	if err := p.bus.Reply(within(t), d.ReplyTo, messages.Reply{Verdict: messages.VerdictHold, Reason: last}); err != nil {
-		return result, nil // a process without NATS has said nothing
+		return nil // a process without NATS has said nothing
 	}
-	var replies []messages.Reply
 	for {
 		m, err := inbox.NextMsg(patience)
 		noError(t, err)
 		r := messages.ParseReply(m.Header, m.Data)
 		if r.Reason == last {
-			return result, replies
+			return all
 		}
-		replies = append(replies, r)
+		all = append(all, r)
 	}
 }
 

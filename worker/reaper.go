@@ -19,6 +19,9 @@ const (
 	reapBatch = 100
 )
 
+// giveUpWithin bounds the three writes that give up one intent.
+const giveUpWithin = 5 * time.Second
+
 // outcomeLost is the outcome of a try that nobody wrote one down for.
 const outcomeLost = "no_outcome"
 
@@ -63,6 +66,9 @@ func (r *Reaper) reap(ctx context.Context) error {
 	}
 	var failures []error
 	for _, id := range ids {
+		if ctx.Err() != nil {
+			break
+		}
 		err := r.giveUp(ctx, id)
 		if err == nil {
 			continue
@@ -78,8 +84,10 @@ func (r *Reaper) reap(ctx context.Context) error {
 // giveUp makes a due intent unknown, unless an event or the dialer has settled it
 // meanwhile, keeps the failure and takes the intent off the due set. An unknown one
 // is due until its failure is kept: a crash in between shows it twice rather than
-// never.
+// never. What is begun is finished, also when ctx ends.
 func (r *Reaper) giveUp(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpWithin)
+	defer cancel()
 	intent, err := r.store.ResolveTry(ctx, id, store.Resolution{Status: messages.CallUnknown, Outcome: outcomeLost})
 	switch {
 	case messages.CodeOf(err) == messages.CodeNotFound:

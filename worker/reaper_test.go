@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -67,17 +68,45 @@ func TestReaperRuns(t *testing.T) {
 	r := worker.NewReaper(w.openStore(url), w.bus, textLog(&log))
 	r.Every(time.Millisecond)
 	w.run(r.Run)
-	w.lost()
-	w.awaitFailures(1)
+	first := w.lost()
+	eventually(t, "the first is given up", func() bool { return !w.isDue(first.ID) })
 	relay.takeAway()
 	receive(t, "an attempt to look", relay.refused)
-	w.lost()
+	second := w.lost()
 	relay.bringBack()
+	eventually(t, "the second is given up", func() bool { return !w.isDue(second.ID) })
 	w.awaitFailures(2)
-	eventually(t, "nothing is due", func() bool { due := 0; w.eachDue(func(string) { due++ }); return due == 0 })
 	if text := log.String(); !strings.Contains(text, "due dials not given up; trying again") || !strings.Contains(text, "outcome never came") {
 		t.Errorf("log: %s", text)
 	}
+}
+
+// A reaper that has to stop finishes what it has begun, and begins nothing more:
+// parked and still due, a dial would be parked twice.
+func TestReaperStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lost()
+	w.lost()
+	relay, url := w.relayToNATS()
+	r := worker.NewReaper(w.store, w.connect(url), discard)
+	ctx, stop := context.WithCancel(within(t))
+	defer stop()
+	relay.watch(func(sent []byte) verdict {
+		if bytes.Contains(sent, []byte("PUB offhook.failed.")) {
+			stop()
+		}
+		return pass
+	})
+	noError(t, r.Reap(ctx))
+	w.awaitFailures(1)
+	ids, err := w.store.DueIntents(within(t), 10)
+	if noError(t, err); len(ids) != 1 {
+		t.Errorf("due: %v, want the other one", ids)
+	}
+	noError(t, w.reaper().Reap(within(t)))
+	w.awaitFailures(2)
+	w.wantNothingDue()
 }
 
 // What is not due yet is left alone.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
@@ -213,23 +214,28 @@ func TestOneEventInManyWorkers(t *testing.T) {
 	} {
 		d := w.delivery(c.envelope(s.words))
 		start := make(chan struct{})
-		replies := make([][]messages.Reply, len(workers))
+		copies := make([]bus.Delivery, len(workers))
+		inboxes := make([]*nats.Subscription, len(workers))
 		var all sync.WaitGroup
 		for n, p := range workers {
-			own := d
-			own.ReplyTo = fmt.Sprintf("%s.%d", d.ReplyTo, n)
+			copies[n] = d
+			copies[n].ReplyTo = fmt.Sprintf("%s.%d", d.ReplyTo, n)
+			inboxes[n] = w.listen(copies[n])
 			all.Go(func() {
 				<-start
-				_, replies[n] = p.handle(own)
+				if result := p.events.Handle(within(t), copies[n]); result != bus.Done() {
+					t.Errorf("%s: %+v", s.words, result)
+				}
 			})
 		}
 		close(start)
 		all.Wait()
-		for _, r := range replies {
-			if len(r) != 1 {
+		for n, p := range workers {
+			replies := p.replies(inboxes[n], copies[n])
+			if len(replies) != 1 {
 				t.Fatalf("%s: replies %+v", s.words, replies)
 			}
-			c.wantAction(r[0], s.words, s.action)
+			c.wantAction(replies[0], s.words, s.action)
 		}
 		if stored, _, log := w.state(c.id); stored.Revision != uint64(i+1) || len(log) != i+1 {
 			t.Errorf("%s: revision %d, %d entries, want %d", s.words, stored.Revision, len(log), i+1)

@@ -78,8 +78,9 @@ func (s *settler) writeDown(ctx context.Context, id string, disposition messages
 	return err
 }
 
-func (s *settler) resolve(ctx context.Context, id string, r store.Resolution) (settled messages.Intent, err error) {
-	err = persist(ctx, func(ctx context.Context) error {
+func (s *settler) resolve(ctx context.Context, id string, r store.Resolution) (messages.Intent, error) {
+	var settled messages.Intent
+	err := persist(ctx, func(ctx context.Context) (err error) {
 		settled, err = s.store.ResolveTry(ctx, id, r)
 		return err
 	})
@@ -96,7 +97,10 @@ func (s *settler) keep(ctx context.Context, unknown messages.Intent) error {
 		return fmt.Errorf("park it: %w", err)
 	}
 	s.metrics.failed(failure.Reason)
-	return persist(ctx, func(ctx context.Context) error { return s.store.ClearDue(ctx, unknown.ID) })
+	if err := persist(ctx, func(ctx context.Context) error { return s.store.ClearDue(ctx, unknown.ID) }); err != nil {
+		return fmt.Errorf("take it off the due set: %w", err)
+	}
+	return nil
 }
 
 // persist tries a write again, with growing delays, until it is done or ctx ends.

@@ -77,7 +77,10 @@ func (a *API) only(method string, handle func(http.ResponseWriter, *http.Request
 		if err != nil {
 			code := messages.CodeOf(err)
 			status, body = code.HTTPStatus(), messages.BodyOf(err)
-			if code == messages.CodeInternal || code == messages.CodeUnavailable {
+			switch {
+			case r.Context().Err() != nil:
+				a.log.InfoContext(r.Context(), "request given up by its client", "method", r.Method, "path", r.Pattern, "error", err)
+			case code == messages.CodeInternal || code == messages.CodeUnavailable:
 				a.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.Pattern, "error", err)
 			}
 		}

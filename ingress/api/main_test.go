@@ -80,7 +80,9 @@ type house struct {
 	queue jetstream.Stream // the jobs
 	jobs  *faultyJobs
 	log   *lines
-	url   string
+
+	handler http.Handler
+	url     string
 }
 
 func newHouse(t *testing.T, cfg api.Config, flows ...string) *house {
@@ -109,6 +111,7 @@ func newHouse(t *testing.T, cfg api.Config, flows ...string) *house {
 	h.jobs = &faultyJobs{Jobs: h.bus}
 	mux := http.NewServeMux()
 	api.New(cfg, h.store, h.jobs, log).Register(mux)
+	h.handler = mux
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	h.url = server.URL

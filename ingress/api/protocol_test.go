@@ -68,3 +68,15 @@ func TestOddIDs(t *testing.T) {
 		}
 	}
 }
+
+// A client that has gone is no failure of ours.
+func TestGivenUp(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, api.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	serve(h.handler, ctx, http.MethodGet, "/v1/flows", "")
+	if log := h.log.String(); strings.Contains(log, "request failed") || !strings.Contains(log, "request given up by its client") {
+		t.Errorf("the log:\n%s", log)
+	}
+}

@@ -149,7 +149,7 @@ func startProcess(args []string) (*process, error) {
 		return nil, fmt.Errorf("redistest: redis-server is missing: install the Debian package redis-server (%w)", err)
 	}
 	log := &watchedLog{ready: make(chan struct{})}
-	p := &process{command: exec.Command(path, args...), log: log, ended: make(chan struct{})} //nolint:gosec // a test starts the server it was told to
+	p := &process{command: exec.Command(path, args...), log: log, ended: make(chan struct{})} //nolint:gosec,noctx // a test starts the server it was told to, and stops it itself
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.SysProcAttr = dieWithParent()
 

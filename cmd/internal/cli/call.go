@@ -110,12 +110,39 @@ func withAdvice(err error, key string) error {
 	return err
 }
 
+// tolerance is how long an API that cannot answer is asked again. A store that is
+// restarted, or a starved machine, is back by then.
+const tolerance = 5 * time.Second
+
+// insist asks until the answer is not that something cannot be reached just now. What
+// is asked must be safe to repeat.
+func insist(ctx context.Context, ask func() error) error {
+	began := time.Now()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		err := ask()
+		if code := messages.CodeOf(err); code != messages.CodeUnavailable && code != messages.CodeTimeout || time.Since(began) > tolerance {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
 // waitForEnd polls a call until nothing more is to be expected of it, or ctx ends.
 func waitForEnd(ctx context.Context, client *apiclient.Client, id string) (messages.Call, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		found, err := client.Call(ctx, id)
+		var found messages.Call
+		err := insist(ctx, func() (err error) {
+			found, err = client.Call(ctx, id)
+			return err
+		})
 		if err != nil && ctx.Err() == nil {
 			return found, err
 		}

@@ -224,7 +224,8 @@ func TestCallPlaceWait(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newDoor(t, placedAnswer, `200 {"status":"queued"}`, `200 {"status":"dialing"}`, tt.last)
+			const away = `503 {"error":{"code":"unavailable","message":"Redis is being restarted"}}`
+			d := newDoor(t, placedAnswer, `200 {"status":"queued"}`, away, `200 {"status":"dialing"}`, away, away, tt.last)
 			stdout, stderr := run(t, d.env(), tt.exit, "call", "place", "--to", "15558675309", "--flow", "survey", "--wait")
 			if !strings.Contains(stderr, tt.says) {
 				t.Errorf("stderr %s, want %q", stderr, tt.says)

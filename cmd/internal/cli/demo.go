@@ -104,8 +104,13 @@ func (a *app) callEverybody(ctx context.Context, apiURL, flowName string) ([]mes
 	defer tick.Stop()
 	for i := range calls {
 		group.Go(func() error {
-			placed, err := client.Place(groupCtx, messages.PlaceCall{
-				To: fmt.Sprintf("1555867%04d", i), Flow: flowName, Contact: map[string]string{"first_name": firstNames[i%len(firstNames)]},
+			var placed messages.PlacedCall
+			err := insist(groupCtx, func() (err error) {
+				placed, err = client.Place(groupCtx, messages.PlaceCall{
+					To: fmt.Sprintf("1555867%04d", i), Flow: flowName, Contact: map[string]string{"first_name": firstNames[i%len(firstNames)]},
+					Key: fmt.Sprintf("demo-%d", i),
+				})
+				return err
 			})
 			if err != nil {
 				return err

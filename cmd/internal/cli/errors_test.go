@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -107,15 +109,50 @@ func TestJSONErrorOfAFlag(t *testing.T) {
 	}
 }
 
-// An error that says what it was about loses nothing on the way out.
-func TestErrorsKeepTheirContext(t *testing.T) {
-	// Not parallel: it starts engines.
-	env := []string{"OFFHOOK_NATS_URL=nats://127.0.0.1:1", "OFFHOOK_API_KEY=c2VjcmV0"}
-	p := start(t, env, "ingress", "--listen", "127.0.0.1:0", "--log-level", "debug")
-	p.stderr.Await(t, "NATS is not reachable, trying again")
-	p.stop()
-	p.exit(3)
-	if text := p.stderr.String(); !strings.Contains(text, "\noffhook: NATS: NATS (nats://127.0.0.1:1) is not reachable: ") {
-		t.Errorf("got %q", text)
+// A process that waits for its servers is alive, says what it waits for, and when it
+// is stopped what did not come. The error loses nothing on the way out.
+func TestServersAreAway(t *testing.T) {
+	env := []string{"OFFHOOK_NATS_URL=nats://127.0.0.1:1", "OFFHOOK_API_KEY=c2VjcmV0", "OFFHOOK_LISTEN=127.0.0.1:0", "OFFHOOK_INTERNAL_LISTEN=127.0.0.1:0"}
+	for _, role := range []string{"ingress", "api"} {
+		p := start(t, env, role)
+		url := p.stderr.Await(t, `msg="internal listener" url=(\S+)`)[1]
+		p.stderr.Await(t, "NATS is not reachable, trying again")
+		if status, body := get(t, url+"/healthz"); status != http.StatusOK {
+			t.Errorf("%s is not alive: %d %s", role, status, body)
+		}
+		if status, body := get(t, url+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "waiting for NATS") {
+			t.Errorf("%s: got %d %s", role, status, body)
+		}
+		if _, stderr := run(t, []string{"OFFHOOK_API_URL=" + url}, 3, "call", "show", "X"); stderr != "offhook: the process is starting: waiting for NATS and Redis\n" {
+			t.Errorf("%s: got %s", role, stderr)
+		}
+		p.stop()
+		p.exit(3)
+		if text := p.stderr.String(); !strings.Contains(text, "\noffhook: NATS: NATS (nats://127.0.0.1:1) is not reachable: ") {
+			t.Errorf("got %q", text)
+		}
 	}
+}
+
+// get is the status and body of a JSON answer.
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := resp.Header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("%s: the answer is %q", url, got)
+	}
+	return resp.StatusCode, string(body)
 }

@@ -40,7 +40,9 @@ func OpenInternal(ctx context.Context, ln net.Listener, log *slog.Logger) *Inter
 		"start": func(context.Context) error { return errStarting },
 	}).Register(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, `{"error":{"code":"unavailable","message":"the process is starting: waiting for NATS and Redis"}}`, http.StatusServiceUnavailable)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"error":{"code":"unavailable","message":"the process is starting: waiting for NATS and Redis"}}` + "\n")) // whoever asked has gone
 	})
 	l.serve(mux)
 	log.Info("internal listener", "url", "http://"+ln.Addr().String())
