@@ -53,7 +53,8 @@ type PlaceCall struct {
 	Flow     string            `json:"flow"`
 	Contact  map[string]string `json:"contact,omitempty"`
 	// Key makes the request idempotent: the same key never dials twice, and with
-	// another body it is refused. At most 200 bytes; empty means a fresh one.
+	// another body it is refused; of NotAfter, the first one stands. At most 200
+	// bytes; empty means a fresh one.
 	Key string `json:"idempotency_key,omitempty"`
 	// NotAfter is when the call is no longer wanted; zero means in ten minutes.
 	NotAfter time.Time `json:"not_after,omitzero"`

@@ -137,6 +137,7 @@ func insist(ctx context.Context, ask func() error) error {
 func waitForEnd(ctx context.Context, client *apiclient.Client, id string) (messages.Call, error) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	unknown := false
 	for {
 		var found messages.Call
 		err := insist(ctx, func() (err error) {
@@ -147,8 +148,14 @@ func waitForEnd(ctx context.Context, client *apiclient.Client, id string) (messa
 			return found, err
 		}
 		switch found.Status {
-		case messages.CallEnded, messages.CallRefused, messages.CallUnknown:
+		case messages.CallEnded, messages.CallRefused:
 			return found, nil
+		case messages.CallUnknown:
+			// A refusal passes through here while its record is being published.
+			if unknown {
+				return found, nil
+			}
+			unknown = true
 		case messages.CallQueued, messages.CallDialing, messages.CallAccepted, messages.CallLive:
 		}
 		select {
