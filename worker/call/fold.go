@@ -92,4 +92,3 @@ func (m Machine) fold(s State, log []Entry) (State, []Decision) {
 	}
 	return s, decisions
 }
-

@@ -472,3 +472,16 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestExternalIDOnce(t *testing.T) {
+	t.Parallel()
+	for _, once := range []bool{false, true} {
+		c := &call{sim: &Simulator{cfg: Config{Assume: Assumptions{ExternalIDOnce: once}}}, info: CallInfo{ExternalID: "ours"}}
+		if got := c.event(telesign.DialCompleted).ExternalID; got != "ours" {
+			t.Errorf("once %v: dial_completed carries %q", once, got)
+		}
+		if got := c.event(telesign.SpeakCompleted).ExternalID; (got == "") != once {
+			t.Errorf("once %v: speak_completed carries %q", once, got)
+		}
+	}
+}
