@@ -48,8 +48,13 @@ func NewDialer(st *store.Store, b *bus.Bus, client *dial.Client, timeout, longes
 }
 
 // Handle begins the try of one job. What the job result does after the
-// acknowledgement is the POST. A job that names no intent is parked.
+// acknowledgement is the POST. A job that names no intent is parked; one that a newer
+// version wrote is left to a newer worker.
 func (d *Dialer) Handle(ctx context.Context, job messages.DialJob, _ int) bus.JobResult {
+	if job.Intent.Schema > messages.IntentSchema {
+		d.metrics.retried()
+		return bus.JobResult{Result: bus.Retry(0, fmt.Errorf("intent %s was written by a newer version of offhook; leave it to a newer worker", job.Intent.ID))}
+	}
 	began := time.Now().Round(0) // the monotonic clock stands still while a machine sleeps
 	intent, begun, err := d.store.BeginTry(ctx, job.Intent, d.timeout+dueSlack)
 	switch {

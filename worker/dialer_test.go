@@ -347,8 +347,8 @@ func TestOneTryPerIntent(t *testing.T) {
 	}
 }
 
-// A job that the store cannot take yet comes again; one that names no intent never
-// can be dialled.
+// A job that the store cannot take yet comes again, and so does one of a newer
+// version, for a newer worker; one that names no intent never can be dialled.
 func TestJobsThatCannotBegin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -363,6 +363,14 @@ func TestJobsThatCannotBegin(t *testing.T) {
 	}
 
 	p := w.start(plan{})
+	newer := w.newIntent()
+	newer.Schema = messages.IntentSchema + 1
+	result = p.dialer(s).Handle(within(t), messages.DialJob{Intent: newer}, 1)
+	wantRetry(t, result.Result)
+	if result.After != nil {
+		t.Error("an intent of a newer version would be dialled")
+	}
+
 	w.runDialer(p, p.dialer(s))
 	noError(t, w.bus.PublishJob(within(t), messages.DialJob{}))
 	if f := w.awaitFailures(1)[0]; f.Kind != messages.FailureJob || f.Reason != messages.ReasonRejected {

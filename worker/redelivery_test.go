@@ -246,6 +246,49 @@ func TestOneEventInManyWorkers(t *testing.T) {
 	}
 }
 
+// A commit that another worker was faster with is stepped again, on what that one
+// committed; one that always loses is left to a redelivery.
+func TestLostRaces(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ rivals, conflicts, retries int }{{1, 1, 0}, {19, 19, 0}, {20, 20, 1}} {
+		w := newWorld(t)
+		relay, url := w.relayToRedis()
+		slow, fast := w.start(plan{store: w.openStore(url)}), w.start(plan{})
+		c := w.place()
+		fast.handle(w.delivery(c.envelope("dial_completed answered")))
+		var rivals []bus.Delivery
+		for range test.rivals {
+			rivals = append(rivals, w.delivery(c.envelope("recording_started")))
+		}
+		d := w.delivery(c.envelope("speak_completed 1"))
+		relay.watch(func(sent []byte) verdict {
+			if bytes.Contains(sent, []byte("evalsha")) && len(rivals) > 0 { // the commit
+				fast.events.Handle(context.Background(), rivals[0])
+				rivals = rivals[1:]
+			}
+			return pass
+		})
+		result, replies := slow.handle(d)
+		if len(replies) != 1 {
+			t.Fatalf("%d rivals: replies %+v", test.rivals, replies)
+		}
+		want := test.rivals + 2
+		if test.retries > 0 {
+			want--
+			wantRetry(t, result)
+			c.wantHold(replies[0], d.Event, "unavailable")
+		} else {
+			c.wantAction(replies[0], d.Event, rating)
+		}
+		if stored, _, log := w.state(c.id); stored.Revision != uint64(want) || len(log) != want {
+			t.Errorf("%d rivals: revision %d, %d entries, want %d", test.rivals, stored.Revision, len(log), want)
+		}
+		if conflicts, retries := slow.count("offhook_worker_conflicts_total"), slow.count("offhook_worker_retries_total"); conflicts != test.conflicts || retries != test.retries {
+			t.Errorf("%d rivals: %d conflicts, %d retries", test.rivals, conflicts, retries)
+		}
+	}
+}
+
 // Fifty events of one call at once, in several workers: each is stepped once, none
 // is lost, and the outcome is that of their order of arrival.
 func TestManyEventsOfOneCallAtOnce(t *testing.T) {
@@ -308,9 +351,6 @@ func TestManyEventsOfOneCallAtOnce(t *testing.T) {
 	raced := 0
 	for _, p := range processes {
 		raced += p.count("offhook_worker_conflicts_total")
-	}
-	if raced == 0 {
-		t.Error("no commit was lost: nothing raced")
 	}
 	t.Logf("%d commits lost", raced)
 	eventually(t, "the record of the last commit is published", func() bool {
