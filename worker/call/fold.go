@@ -37,11 +37,14 @@ func place(log []Entry, e Entry) int {
 // that reached its caller comes out otherwise now, the entry is marked, and the end
 // of whatever the caller heard delivers what is due.
 func (m Machine) refold(s State, log, whole []Entry, at int) (State, []Decision) {
-	_, told := m.fold(s, log)
+	if at == len(log) { // nothing was answered after it
+		return m.fold(s, whole)
+	}
+	_, answered := m.fold(s, log)
 	for {
 		folded, decisions := m.fold(s, whole)
 		i := at + 1
-		for i < len(whole) && (!whole[i].Live || whole[i].Otherwise || sameAnswer(told[i-1], decisions[i])) {
+		for i < len(whole) && (!whole[i].Live || whole[i].Otherwise || sameAnswer(answered[i-1], decisions[i])) {
 			i++
 		}
 		if i >= len(whole) {

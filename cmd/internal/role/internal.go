@@ -2,7 +2,7 @@ package role
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/offhook/offhook/cmd/internal/stage"
 	"github.com/offhook/offhook/ingress/api"
+	"github.com/offhook/offhook/messages"
 )
 
 // InternalListener serves health, metrics and the API. It is there from the first
@@ -22,27 +23,26 @@ import (
 type InternalListener struct {
 	log     *slog.Logger
 	handler atomic.Pointer[http.Handler]
-	stop    context.CancelFunc
 	close   func() error // stops serving; again, it returns the same
 	ended   chan struct{}
 }
 
 // errStarting is why a process is not ready at first.
-var errStarting = errors.New("waiting for NATS and Redis")
+var errStarting = messages.Errorf(messages.CodeUnavailable, "the process is starting: waiting for NATS and Redis")
 
 // OpenInternal serves on ln, which it closes, until Close. The caller must call
 // Close, or run the stage that Process.Internal returns.
 func OpenInternal(ctx context.Context, ln net.Listener, log *slog.Logger) *InternalListener {
 	serveCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l := &InternalListener{log: log, stop: stop, ended: make(chan struct{})}
+	l := &InternalListener{log: log, ended: make(chan struct{})}
 	mux := http.NewServeMux()
 	api.NewHealth(map[string]func(context.Context) error{
 		"start": func(context.Context) error { return errStarting },
 	}).Register(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte(`{"error":{"code":"unavailable","message":"the process is starting: waiting for NATS and Redis"}}` + "\n")) // whoever asked has gone
+		w.WriteHeader(errStarting.Code.HTTPStatus())
+		_ = json.NewEncoder(w).Encode(messages.BodyOf(errStarting)) // whoever asked has gone
 	})
 	l.serve(mux)
 	log.Info("internal listener", "url", "http://"+ln.Addr().String())
