@@ -36,6 +36,8 @@ type Intent struct {
 // in Redis wins: a job that is queued twice dials once.
 type DialJob struct {
 	Intent Intent `json:"intent"`
+	Trace  string `json:"trace,omitempty"` // W3C traceparent of the request that asked for it
+	State  string `json:"state,omitempty"` // W3C tracestate that came with it
 }
 
 // IntentID derives the id of an intent from a key that is unique to the request:

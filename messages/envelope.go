@@ -30,7 +30,11 @@ type Envelope struct {
 	Deadline time.Time // when the answer must have left; zero when nobody waits
 	ReplyTo  string    // the inbox that waits for a Reply; empty when nobody waits
 	Late     bool      // published after its answer had been given, from a spool
-	Trace    string    // W3C traceparent, empty when there is none
+	// Sequence is the place that an envelope of the late lane had in the events
+	// stream; 0 everywhere else.
+	Sequence uint64
+	Trace    string // W3C traceparent, empty when there is none
+	State    string // W3C tracestate that came with it
 	Body     []byte
 }
 
@@ -44,7 +48,9 @@ const (
 	headerDeadline = "Offhook-Deadline"
 	headerReplyTo  = "Offhook-Reply-To"
 	headerLate     = "Offhook-Late"
+	headerSequence = "Offhook-Sequence"
 	headerTrace    = "traceparent"
+	headerState    = "tracestate"
 )
 
 // NewEventID is a fresh event id: 26 letters and digits, 128 random bits.
@@ -70,8 +76,14 @@ func (e Envelope) Header() map[string][]string {
 	if e.Late {
 		h[headerLate] = []string{"true"}
 	}
+	if e.Sequence != 0 {
+		h[headerSequence] = []string{strconv.FormatUint(e.Sequence, 10)}
+	}
 	if e.Trace != "" {
 		h[headerTrace] = []string{e.Trace}
+	}
+	if e.State != "" {
+		h[headerState] = []string{e.State}
 	}
 	return h
 }
@@ -92,6 +104,7 @@ func ParseEnvelope(header map[string][]string, body []byte) (Envelope, error) {
 		ReplyTo: get(headerReplyTo),
 		Late:    get(headerLate) == "true",
 		Trace:   get(headerTrace),
+		State:   get(headerState),
 		Body:    body,
 	}
 	if e.Kind != KindEvent && e.Kind != KindTold {
@@ -113,6 +126,11 @@ func ParseEnvelope(header map[string][]string, body []byte) (Envelope, error) {
 	if v := get(headerDeadline); v != "" {
 		if e.Deadline, err = microTime(v); err != nil {
 			return e, fmt.Errorf("envelope: %s: %w", headerDeadline, err)
+		}
+	}
+	if v := get(headerSequence); v != "" {
+		if e.Sequence, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return e, fmt.Errorf("envelope: %s: %w", headerSequence, err)
 		}
 	}
 	return e, nil
@@ -141,6 +159,7 @@ const (
 // Reply is a worker's answer to one event, sent to the envelope's ReplyTo.
 type Reply struct {
 	Verdict Verdict
+	Flow    string // the flow of the call, for metrics; may be empty
 	Step    string // the flow step that decided, for metrics; may be empty
 	Reason  string // why not, for VerdictHold
 	Action  []byte // the JSON action to write, for VerdictDecided
@@ -148,6 +167,7 @@ type Reply struct {
 
 const (
 	headerVerdict = "Offhook-Verdict"
+	headerFlow    = "Offhook-Flow"
 	headerStep    = "Offhook-Step"
 	headerReason  = "Offhook-Reason"
 )
@@ -155,6 +175,9 @@ const (
 // Header is the reply's fields as message headers, without Action.
 func (r Reply) Header() map[string][]string {
 	h := map[string][]string{headerVerdict: {string(r.Verdict)}}
+	if r.Flow != "" {
+		h[headerFlow] = []string{url.PathEscape(r.Flow)}
+	}
 	if r.Step != "" {
 		h[headerStep] = []string{url.PathEscape(r.Step)}
 	}
@@ -175,16 +198,17 @@ func ParseReply(header map[string][]string, body []byte) Reply {
 		}
 		return ""
 	}
-	r := Reply{Verdict: Verdict(get(headerVerdict)), Step: get(headerStep), Reason: get(headerReason), Action: body}
+	r := Reply{Verdict: Verdict(get(headerVerdict)), Flow: get(headerFlow), Step: get(headerStep), Reason: get(headerReason), Action: body}
 	if r.Verdict != VerdictDecided || len(body) == 0 {
 		r.Verdict, r.Action = VerdictHold, nil
 	}
 	return r
 }
 
-// Told reports what ingress answered to an event when it was not the worker's
-// reply. It is stored before that answer is written, so it precedes the call's
-// next event in the stream.
+// Told reports what an event was answered with when it was not the worker's reply,
+// or that nobody knows. What ingress answers by itself is reported before it is
+// written, so the report precedes the call's next event in the stream; that an
+// answer may have been lost is reported as soon as somebody notices.
 type Told struct {
 	EventID string     `json:"event_id"` // the event that was answered
 	Answer  ToldAnswer `json:"answer"`
@@ -194,11 +218,16 @@ type Told struct {
 // ToldAnswer is what the caller got.
 type ToldAnswer string
 
-// What ingress may have answered by itself.
+// What a caller may have been told.
 const (
 	ToldHold    ToldAnswer = "hold"    // a hold prompt: the decision is still due
+	ToldApology ToldAnswer = "apology" // held for too long: the apology, whose end is answered with hangup
 	ToldHangup  ToldAnswer = "hangup"  // the call was ended
 	ToldNothing ToldAnswer = "nothing" // {}: the event asks for no action
+	// ToldUnknown: the worker's decision may or may not have reached TeleSign: the
+	// connection broke while it was written (ingress says so), or the ingress that
+	// waited for it is gone (the worker does).
+	ToldUnknown ToldAnswer = "unknown"
 )
 
 // Encode is the report as the body of a KindTold envelope.

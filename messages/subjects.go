@@ -9,6 +9,7 @@ import (
 // The streams. messages/bus creates and checks them.
 const (
 	StreamEvents  = "OFFHOOK_EVENTS"  // webhook events and told reports; limits, discard new
+	StreamLate    = "OFFHOOK_LATE"    // events that could not be stepped when they came; work queue, discard new
 	StreamJobs    = "OFFHOOK_JOBS"    // dial jobs; work queue, discard new, no roll-up
 	StreamRecords = "OFFHOOK_RECORDS" // call records; limits, discard new
 	StreamFailed  = "OFFHOOK_FAILED"  // what could not be processed; no age limit
@@ -17,12 +18,16 @@ const (
 // The durable consumers.
 const (
 	ConsumerEvents = "worker" // on StreamEvents, shared by all workers
+	// ConsumerLate and a number from 0 to LateLanes-1: on StreamLate, each pinned to
+	// one worker at a time.
+	ConsumerLate   = "late-"
 	ConsumerDirect = "direct" // on StreamJobs, calls placed one by one
 )
 
 // Subject patterns of the streams.
 const (
 	SubjectsEvents  = "offhook.events.*"
+	SubjectsLate    = "offhook.late.*"
 	SubjectsJobs    = "offhook.dial.>"
 	SubjectsRecords = "offhook.records.*"
 	SubjectsFailed  = "offhook.failed.*"
@@ -39,6 +44,10 @@ const ZoneAny = "any"
 // consumers. Changing it reorders live calls: it is part of the wire format.
 const Partitions = 64
 
+// LateLanes is how many consumers share the partitions of the late lane: as many
+// workers can drain it at once. Partition p belongs to lane p modulo LateLanes.
+const LateLanes = 8
+
 // Partition is the partition of a call, dial or record id: FNV-1a modulo
 // Partitions, as two digits.
 func Partition(id string) string {
@@ -49,6 +58,10 @@ func Partition(id string) string {
 
 // EventSubject is where the events of one call are published.
 func EventSubject(callID string) string { return "offhook.events." + Partition(callID) }
+
+// LateSubject is where the events of one call wait that could not be stepped when
+// they came. Its last token is the call's partition.
+func LateSubject(callID string) string { return "offhook.late." + Partition(callID) }
 
 // RecordSubject is where the records of one call are published.
 func RecordSubject(callID string) string { return "offhook.records." + Partition(callID) }
