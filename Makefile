@@ -10,7 +10,7 @@ SOURCES := cmd deploy ingress messages store worker
 GOLANGCI := go tool -modfile=.golangci.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint build format clean check-go test-needs check-format vet
+.PHONY: help demo dev test bench lint build format clean check-go test-needs check-format vet
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ dev: build ## run everything in one process with a simulated TeleSign, until Ctr
 test: check-go check-format test-needs vet build ## every check and test; installs redis-server and gcc when it may
 	go test -race -count=1 -timeout 20m ./...
 	@echo "passed: build, gofmt, go vet, go test -race ($$(go list ./... | wc -l) packages)"
+
+bench: build test-needs ## measure the call path beside a bare server and a naive pipe; takes minutes
+	@$(BIN) bench
 
 lint: check-go ## run golangci-lint; the first time builds it, which takes minutes
 	$(GOLANGCI) run ./...

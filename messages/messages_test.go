@@ -30,6 +30,9 @@ func TestPartitionIsStable(t *testing.T) {
 	if got := messages.EventSubject("C58C8EB012D"); got != "offhook.events.54" {
 		t.Errorf("got subject %s", got)
 	}
+	if got := messages.LateSubject("C58C8EB012D"); got != "offhook.late.54" {
+		t.Errorf("got subject %s", got)
+	}
 }
 
 func TestPartitionsAreEven(t *testing.T) {
@@ -68,7 +71,11 @@ func TestEnvelopeSurvivesItsHeaders(t *testing.T) {
 		"full": {
 			Kind: messages.KindEvent, EventID: "E1", CallID: "C1", Event: "speak_completed", Arrived: at,
 			Deadline: at.Add(2500 * time.Millisecond), ReplyTo: "_INBOX.x.1", Late: true,
-			Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", Body: []byte(`{"event":"speak_completed"}`),
+			Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", State: "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE",
+			Body: []byte(`{"event":"speak_completed"}`),
+		},
+		"deferred": {
+			Kind: messages.KindEvent, EventID: "E1", CallID: "C1", Event: "speak_completed", Arrived: at, Sequence: 1<<64 - 1, Body: []byte{},
 		},
 		"least":   {Kind: messages.KindTold, EventID: "E1", CallID: "C1", Arrived: at, Body: []byte{}},
 		"strange": {Kind: messages.KindEvent, EventID: "E1", CallID: "a b\r\nNats-Rollup: all/é%", Event: "x\r\ny", Arrived: at, Body: []byte{0xff, 0}},
@@ -96,7 +103,7 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 	whole := messages.Envelope{Kind: messages.KindEvent, EventID: "E1", CallID: "C1", Arrived: time.UnixMicro(1), Deadline: time.UnixMicro(2)}
 	for header, value := range map[string]string{
 		"Offhook-Kind": "rumour", "Offhook-Event-Id": "", "Offhook-Call-Id": "%zz", "Offhook-Event": "%zz",
-		"Offhook-Arrived": "yesterday", "Offhook-Deadline": "soon",
+		"Offhook-Arrived": "yesterday", "Offhook-Deadline": "soon", "Offhook-Sequence": "-1",
 	} {
 		h := whole.Header()
 		h[header] = []string{value}
@@ -111,12 +118,14 @@ func TestParseEnvelopeRefuses(t *testing.T) {
 
 // Headers come from whoever can publish to our subjects.
 func FuzzParseEnvelope(f *testing.F) {
-	f.Add("event", "E1", "C1", "speak_completed", "1", "2", "true", []byte("{}"))
-	f.Add("told", "", "%", "%25", "-9223372036854775808", "9223372036854775807", "", []byte(nil))
-	f.Fuzz(func(t *testing.T, kind, id, call, event, arrived, deadline, late string, body []byte) {
+	f.Add("event", "E1", "C1", "speak_completed", "1", "2", "true", "", "", "", []byte("{}"))
+	f.Add("event", "E1", "C1", "speak_completed", "1", "", "", "18446744073709551615", "00-1-2-01", "a=b", []byte("{}"))
+	f.Add("told", "", "%", "%25", "-9223372036854775808", "9223372036854775807", "", "0", "", " ", []byte(nil))
+	f.Fuzz(func(t *testing.T, kind, id, call, event, arrived, deadline, late, sequence, trace, state string, body []byte) {
 		e, err := messages.ParseEnvelope(map[string][]string{
 			"Offhook-Kind": {kind}, "Offhook-Event-Id": {id}, "Offhook-Call-Id": {call}, "Offhook-Event": {event},
 			"Offhook-Arrived": {arrived}, "Offhook-Deadline": {deadline}, "Offhook-Late": {late},
+			"Offhook-Sequence": {sequence}, "traceparent": {trace}, "tracestate": {state},
 		}, body)
 		if err != nil {
 			return
@@ -134,9 +143,14 @@ func FuzzParseEnvelope(f *testing.F) {
 func TestReplySurvivesItsHeaders(t *testing.T) {
 	t.Parallel()
 	for _, r := range []messages.Reply{
-		{Verdict: messages.VerdictDecided, Step: "rating", Action: []byte(`{"method":"hangup","params":{}}`)},
-		{Verdict: messages.VerdictHold, Step: "a b", Reason: "the store\r\nis away"},
+		{Verdict: messages.VerdictDecided, Flow: "survey", Step: "rating", Action: []byte(`{"method":"hangup","params":{}}`)},
+		{Verdict: messages.VerdictHold, Flow: "f\r\n%é", Step: "a b", Reason: "the store\r\nis away"},
 	} {
+		for k, values := range r.Header() {
+			if strings.ContainsAny(k+strings.Join(values, ""), "\r\n") {
+				t.Errorf("header %q: %q would break the message", k, values)
+			}
+		}
 		if diff := cmp.Diff(r, messages.ParseReply(r.Header(), r.Action)); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
@@ -159,13 +173,15 @@ func TestAReplyThatSaysNothingHolds(t *testing.T) {
 
 func TestToldSurvives(t *testing.T) {
 	t.Parallel()
-	want := messages.Told{EventID: "E1", Answer: messages.ToldHold, Reason: "no reply"}
-	body, err := want.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, err := messages.ParseTold(body); err != nil || got != want {
-		t.Errorf("got %+v, %v", got, err)
+	for _, answer := range []messages.ToldAnswer{messages.ToldHold, messages.ToldApology, messages.ToldHangup, messages.ToldNothing, messages.ToldUnknown} {
+		want := messages.Told{EventID: "E1", Answer: answer, Reason: "no reply"}
+		body, err := want.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := messages.ParseTold(body); err != nil || got != want {
+			t.Errorf("got %+v, %v", got, err)
+		}
 	}
 	for _, bad := range []string{``, `[]`, `{}`, `{"event_id":5}`} {
 		if _, err := messages.ParseTold([]byte(bad)); err == nil {

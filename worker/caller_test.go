@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
 	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/worker/call"
 )
@@ -111,9 +112,15 @@ func later(t time.Time) time.Time {
 
 // ask publishes an event as ingress does and returns what a worker replies.
 func (c *caller) ask(env messages.Envelope) messages.Reply {
+	c.w.t.Helper()
+	return c.askAt(c.w.bus, env)
+}
+
+// askAt is ask at one of several ingresses.
+func (c *caller) askAt(ingress *bus.Bus, env messages.Envelope) messages.Reply {
 	t := c.w.t
 	t.Helper()
-	p, err := c.w.bus.Ask(env)
+	p, err := ingress.Ask(env)
 	noError(t, err)
 	defer p.Close()
 	noError(t, receive(t, "the event's PubAck", p.Stored))

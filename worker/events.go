@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
+	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
@@ -17,74 +21,153 @@ import (
 // Events steps the calls that webhook events belong to. It is safe for concurrent
 // use, also on the events of one call, and by any number of processes.
 type Events struct {
-	store   *store.Store
-	bus     *bus.Bus
-	catalog *Catalog
-	limits  call.Limits
-	metrics *Metrics
-	log     *slog.Logger
+	store    *store.Store
+	bus      *bus.Bus
+	catalog  *Catalog
+	limits   call.Limits
+	metrics  *Metrics
+	outage   *outage
+	reporter *reporter
+	turns    *turns
+	tracing  tracing
+	lagEvery time.Duration
+	log      *slog.Logger
 }
 
-// NewEvents makes the handler of the events stream.
+// NewEvents makes the handler of the events stream and of the late lane. Replies of b
+// that reach nobody are its own from here on: there is one Events to a bus.
 func NewEvents(st *store.Store, b *bus.Bus, catalog *Catalog, limits call.Limits, metrics *Metrics, log *slog.Logger) *Events {
-	return &Events{store: st, bus: b, catalog: catalog, limits: limits, metrics: metrics, log: log}
+	h := &Events{
+		store: st, bus: b, catalog: catalog, limits: limits, metrics: metrics,
+		reporter: newReporter(b, metrics, log), turns: newTurns(), lagEvery: lagEvery, log: log,
+	}
+	h.outage = newOutage(h.storeWorks, metrics, log)
+	b.OnUndelivered(h.reporter.note)
+	metrics.watch(b)
+	return h
+}
+
+// UseTracer makes a span of every delivery, a child of the one that its event names.
+// It is to be called before the first delivery; without it there are no spans, which
+// costs nothing.
+func (h *Events) UseTracer(t trace.Tracer) { h.tracing = tracing{t} }
+
+// Run does what deliveries leave to be done: it asks for a store that is away,
+// reports replies that found nobody, and looks at the streams for the metrics. It
+// must run while anything is consumed, so it is to be started before the consumers
+// and ended after them. When ctx ends it stores the reports that are left, for at
+// most five seconds.
+func (h *Events) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(func() { h.outage.run(ctx) })
+	parts.Go(func() { h.reporter.run(ctx) })
+	parts.Go(func() { h.watchLag(ctx) })
+	parts.Wait()
+	return nil
 }
 
 // Why ingress is asked to hold, as a caller's timeline and ingress' log show it.
 const (
-	holdUnavailable = "unavailable" // nothing can be decided now; the event comes again
+	holdUnavailable = "unavailable" // nothing can be decided now; the event comes again, mostly from the late lane
+	holdLate        = "late lane"   // earlier events of the call may wait in the late lane, so this one does too
 	holdUnreadable  = "unreadable"  // the event is parked as poison
 	holdFailed      = "failed"      // the event is parked because our code panicked on it
 )
 
 // Handle steps one delivery: load, step, commit, reply, publish; returning Done
-// acknowledges it. When nothing can be decided now, the caller is put on hold at
-// once and the delivery comes again. What can never be stepped is parked.
+// acknowledges it. While the store is away, or the late lane has events of the same
+// partition, the caller is put on hold at once and the event joins the lane: see
+// HandleLate. When nothing can be decided for another reason, the caller is put on
+// hold at once and the delivery comes again. What can never be stepped is parked.
 //
 // A crash between any two of these leaves a delivery that comes again: it is
 // recognised by its event id, steps nothing, gets the same reply and publishes the
 // same record.
 func (h *Events) Handle(ctx context.Context, d bus.Delivery) bus.Result {
+	ctx, span := h.tracing.delivery(ctx, d)
+	defer span.end()
+	h.metrics.delivered(d)
+	switch {
+	case h.outage.away():
+		return h.postpone(ctx, d, span, holdUnavailable)
+	case h.bus.LateWaiting(d.CallID):
+		return h.postpone(ctx, d, span, holdLate)
+	}
+	result, away := h.handle(ctx, d, span)
+	if away != nil {
+		return h.postpone(ctx, d, span, holdUnavailable)
+	}
+	return result
+}
+
+// handle is Handle for a store that is there. If it is not, that is the error:
+// nothing has been replied, and what is to be done with the delivery is open.
+func (h *Events) handle(ctx context.Context, d bus.Delivery, span span) (result bus.Result, away error) {
 	a, err := readArrival(d)
 	if err != nil {
-		return h.park(ctx, d, holdUnreadable, messages.ReasonPoison, err)
+		return h.park(ctx, d, span, holdUnreadable, messages.ReasonPoison, err)
 	}
-	got, err := h.step(ctx, d, a)
+	got, err := h.tryingStore(ctx, d, a)
 	var panicked *panicError
 	switch {
 	case errors.As(err, &panicked):
-		return h.park(ctx, d, holdFailed, messages.ReasonPanic, err)
+		return h.park(ctx, d, span, holdFailed, messages.ReasonPanic, err)
+	case storeAway(ctx, err):
+		return bus.Result{}, err
 	case err != nil:
+		span.failed(holdUnavailable)
 		h.hold(ctx, d, holdUnavailable)
-		return h.retry(ctx, d, err)
+		return h.retry(ctx, d, err), nil
 	}
+	span.decided(got)
 	h.metrics.decided(d, got.decision)
 	if err := h.reply(ctx, d, got.reply); err != nil {
 		// Ingress will fall back and report it; the state is committed all the same.
 		h.log.WarnContext(ctx, "reply not sent", "event_id", d.EventID, "error", err)
 	}
 	if err := h.publish(ctx, got.record); err != nil {
-		return h.retry(ctx, d, err)
+		return h.retry(ctx, d, err), nil
 	}
-	return bus.Done()
+	return bus.Done(), nil
+}
+
+// tryingStore is step when it is the call's turn, and notes when the store turns out
+// to be away. Who had to wait for somebody that found it out does not ask it again.
+func (h *Events) tryingStore(ctx context.Context, d bus.Delivery, a arrival) (stepped, error) {
+	turn := h.turns.take(d.CallID)
+	defer h.turns.give(d.CallID, turn)
+	if h.outage.away() {
+		return stepped{}, errStillAway
+	}
+	returns := h.outage.returns.Load()
+	got, err := h.step(ctx, d, a)
+	if storeAway(ctx, err) {
+		h.outage.trip(returns, err)
+	}
+	return got, err
 }
 
 // park gives a delivery up. An event's call is told first, so that it goes on
 // without the event: otherwise the report of the hold, about an event that the call
 // has never seen, would keep the caller on hold until there may be no more holds.
-func (h *Events) park(ctx context.Context, d bus.Delivery, hold string, reason messages.FailureReason, why error) bus.Result {
-	h.hold(ctx, d, hold)
+func (h *Events) park(ctx context.Context, d bus.Delivery, span span, hold string, reason messages.FailureReason, why error) (result bus.Result, away error) {
 	if d.Kind == messages.KindEvent {
-		got, err := h.step(ctx, d, arrival{parked: true})
+		got, err := h.tryingStore(ctx, d, arrival{parked: true})
+		if storeAway(ctx, err) {
+			return bus.Result{}, err
+		}
 		if err == nil {
 			err = h.publish(ctx, got.record)
 		}
 		if err != nil {
-			return h.retry(ctx, d, fmt.Errorf("to be parked as %s: %w; its call could not be told: %w", reason, why, err))
+			h.hold(ctx, d, hold)
+			return h.retry(ctx, d, fmt.Errorf("to be parked as %s: %w; its call could not be told: %w", reason, why, err)), nil
 		}
 	}
+	span.failed(hold)
+	h.hold(ctx, d, hold)
 	h.metrics.failed(reason)
-	return bus.Park(reason, why)
+	return bus.Park(reason, why), nil
 }
 
 // retry hands a delivery back: the next one finishes what this one did not.
@@ -125,7 +208,7 @@ func (h *Events) reply(ctx context.Context, d bus.Delivery, r messages.Reply) er
 	if !d.Deadline.IsZero() && time.Now().After(d.Deadline) && r.Verdict == messages.VerdictDecided {
 		h.metrics.late()
 	}
-	return h.bus.Reply(ctx, d.ReplyTo, r)
+	return h.bus.Reply(ctx, d.Envelope, r)
 }
 
 // arrival is a delivery, read.
@@ -160,6 +243,6 @@ func (a arrival) entry(d bus.Delivery, facts *call.Facts) call.Entry {
 		return call.ToldEntry(d.EventID, d.Arrived, d.Sequence, d.Late, a.told)
 	}
 	entry := call.EventEntry(d.EventID, d.Arrived, d.Sequence, d.Late, a.event, facts)
-	entry.Live = awaited(d)
+	entry.Live, entry.Sum = awaited(d), crc32.ChecksumIEEE(d.Body)
 	return entry
 }

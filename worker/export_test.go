@@ -2,8 +2,58 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"time"
+
+	"github.com/offhook/offhook/messages"
+	"github.com/offhook/offhook/messages/bus"
 )
+
+// TraceNothing is what a delivery and a job cost a process without a tracer.
+func TraceNothing(ctx context.Context, d bus.Delivery) {
+	none := tracing{}
+	_, s := none.delivery(ctx, d)
+	s.decided(stepped{})
+	s.failed(holdFailed)
+	s.end()
+	_, s = none.job(ctx, "dial", messages.DialJob{})
+	s.outcome("accepted")
+	s.end()
+}
+
+// Outage is the breaker by itself.
+type Outage = outage
+
+// NewOutage is a breaker that asks works.
+func NewOutage(works func(context.Context) error, metrics *Metrics, log *slog.Logger) *Outage {
+	return newOutage(works, metrics, log)
+}
+
+// Begun is what an operation that begins now is to say when it fails.
+func (o *outage) Begun() uint64 { return o.returns.Load() }
+
+// Trip says that an operation failed.
+func (o *outage) Trip(begun uint64, err error) { o.trip(begun, err) }
+
+// Away, Wait and Run are what the handlers use.
+func (o *outage) Away() bool                     { return o.away() }
+func (o *outage) Wait(ctx context.Context) error { return o.wait(ctx) }
+func (o *outage) Run(ctx context.Context)        { o.run(ctx) }
+
+// StoreAway reports whether the breaker is open.
+func (h *Events) StoreAway() bool { return h.outage.away() }
+
+// Probes is how often the breaker has asked the store.
+func (h *Events) Probes() uint64 { return h.outage.probes.Load() }
+
+// Undelivered says that a reply found nobody.
+func (h *Events) Undelivered(callID, eventID string) { h.reporter.note(callID, eventID) }
+
+// ReportLast shortens how long reports are stored after the end.
+func (h *Events) ReportLast(d time.Duration) { h.reporter.last = d }
+
+// LagEvery makes Run look at the streams more often.
+func (h *Events) LagEvery(d time.Duration) { h.lagEvery = d }
 
 // Reap makes one pass.
 func (r *Reaper) Reap(ctx context.Context) error { return r.reap(ctx) }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
@@ -247,6 +248,7 @@ type process struct {
 	metrics  *worker.Metrics
 	catalog  *worker.Catalog
 	events   *worker.Events
+	most     atomic.Int64 // deliveries of one message that it consumed
 }
 
 // plan says how a process differs from the usual one.
@@ -283,12 +285,40 @@ func (w *world) start(p plan) *process {
 
 var limits = call.Limits{MaxPrompts: 100, HoldFor: 90 * time.Second, Apology: "Sorry, we cannot help you now.", ApologyLanguage: "en-US"}
 
-// consume runs the process' consume loop of events.
+// consume runs the process: its consume loops of events and of the late lane, and what
+// they need. What serves the loops ends after them.
 func (p *process) consume() (stop func()) {
 	p.w.t.Helper()
 	return p.w.run(func(ctx context.Context) error {
-		return p.bus.ConsumeEvents(ctx, bus.ConsumerConfig{Slots: 16}, p.events.Handle)
+		serve, over := context.WithCancel(context.WithoutCancel(ctx))
+		defer over()
+		var serving, loops errgroup.Group
+		serving.Go(func() error { return p.events.Run(serve) })
+		loops.Go(func() error {
+			return p.bus.ConsumeEvents(ctx, bus.ConsumerConfig{Slots: 16}, p.counting(p.events.Handle))
+		})
+		loops.Go(func() error {
+			return p.bus.ConsumeLate(ctx, bus.ConsumerConfig{}, p.events.StoreBack, p.counting(p.events.HandleLate))
+		})
+		err := loops.Wait()
+		over()
+		return errors.Join(err, serving.Wait())
 	})
+}
+
+// counting keeps the highest delivery count that handle is given.
+func (p *process) counting(handle func(context.Context, bus.Delivery) bus.Result) func(context.Context, bus.Delivery) bus.Result {
+	return func(ctx context.Context, d bus.Delivery) bus.Result {
+		for most := p.most.Load(); int64(d.Attempt) > most && !p.most.CompareAndSwap(most, int64(d.Attempt)); most = p.most.Load() {
+		}
+		return handle(ctx, d)
+	}
+}
+
+// serve runs what deliveries by hand need.
+func (p *process) serve() (stop func()) {
+	p.w.t.Helper()
+	return p.w.run(p.events.Run)
 }
 
 // handle gives the process one delivery by hand, as often as the test likes, and
@@ -316,7 +346,7 @@ func (p *process) replies(inbox *nats.Subscription, d bus.Delivery) (all []messa
 	defer func() { _ = inbox.Unsubscribe() }()
 	// What one connection publishes arrives in order: behind this, nothing comes.
 	const last = "last"
-	if err := p.bus.Reply(within(t), d.ReplyTo, messages.Reply{Verdict: messages.VerdictHold, Reason: last}); err != nil {
+	if err := p.bus.Reply(within(t), d.Envelope, messages.Reply{Verdict: messages.VerdictHold, Reason: last}); err != nil {
 		return nil // a process without NATS has said nothing
 	}
 	for {

@@ -46,11 +46,12 @@ func TestStoreAway(t *testing.T) {
 				stored, err := w.store.LoadCall(within(t), c.id)
 				return err == nil && stored.Revision == 2
 			})
-			if n := p.count("offhook_worker_retries_total"); n == 0 {
-				t.Error("no retry counted")
+			if n := p.count("offhook_worker_deferred_total", "store_away"); n != 1 {
+				t.Errorf("%d deferred", n)
 			}
 			// Ingress had reported the hold; its end delivers what was decided since.
 			c.tell(c.told(env, messages.ToldHold))
+			eventually(t, "the late lane is drained", func() bool { return !p.bus.LateWaiting(c.id) })
 			c.say("speak_completed", rating)
 			if f := w.failures(); len(f) != 0 {
 				t.Errorf("failures: %+v", f)

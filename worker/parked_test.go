@@ -153,26 +153,54 @@ func TestFirstEventParked(t *testing.T) {
 }
 
 // An event is parked only once its call knows, or cannot: while the store is away it
-// comes again.
+// waits in the late lane, and is parked from there.
 func TestParkingWaitsForTheStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	st := w.openStore(w.redis)
-	var log lockedBuffer
-	p := w.start(plan{store: st, log: textLog(&log)})
+	p := w.start(plan{store: st})
 	noError(t, st.Close())
-	env := w.newCaller().envelope("speak_completed 1")
+	c := w.place()
+	env := c.envelope("speak_completed 1")
 	env.Body = []byte("no event")
 	result, replies := p.handle(w.delivery(env))
-	wantRetry(t, result)
-	if len(replies) != 1 || replies[0].Reason != "unreadable" {
-		t.Errorf("replies %+v", replies)
+	if result != bus.Done() || len(replies) != 1 {
+		t.Fatalf("%+v, replies %+v", result, replies)
 	}
-	if parked, retried := p.count("offhook_worker_failures_total"), p.count("offhook_worker_retries_total"); parked != 0 || retried != 1 {
-		t.Errorf("%d parked, %d retried", parked, retried)
+	c.wantHold(replies[0], env.Event, "unavailable")
+	if parked, deferred := p.count("offhook_worker_failures_total"), p.count("offhook_worker_deferred_total", "store_away"); parked != 0 || deferred != 1 {
+		t.Errorf("%d parked, %d deferred", parked, deferred)
+	}
+	w.start(plan{}).consume()
+	if f := w.awaitFailures(1)[0]; f.Reason != messages.ReasonPoison || string(f.Body) != "no event" {
+		t.Errorf("parked as %s: %s", f.Reason, f.Body)
+	}
+	c.awaitLogged(env)
+}
+
+// A poisoned event whose call cannot be told, for want of NATS, comes again with both
+// reasons.
+func TestParkingThatCannotBePublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	healthy := w.start(plan{})
+	c := w.place()
+	for _, words := range []string{"dial_completed answered", "speak_completed", "call_completed"} {
+		healthy.handle(w.delivery(c.envelope(words)))
+	}
+	b := w.connect(w.nats.URL())
+	var log lockedBuffer
+	p := w.start(plan{bus: b, log: textLog(&log)})
+	noError(t, b.Close(within(t)))
+	env := c.envelope("speak_completed 1")
+	env.Body = []byte("no event")
+	result, _ := p.handle(w.delivery(env))
+	wantRetry(t, result)
+	if n := p.count("offhook_worker_retries_total"); n != 1 {
+		t.Errorf("%d retries counted", n)
 	}
 	// When that ends in the failed stream, both reasons are there.
-	if text := log.String(); !strings.Contains(text, "not JSON") || !strings.Contains(text, "redis is unavailable") {
+	if text := log.String(); !strings.Contains(text, "not JSON") || !strings.Contains(text, "publish the call's record") {
 		t.Errorf("the retry's reason: %s", text)
 	}
 }

@@ -60,6 +60,9 @@ func (h *Events) tryStep(ctx context.Context, d bus.Delivery, a arrival) (got st
 		return stepped{}, err
 	}
 	got = stepped{decision: out.Decision.Kind, reply: box.reply()}
+	if c.state.Facts != nil {
+		got.reply.Flow = c.state.Facts.Flow
+	}
 	// A redelivery publishes the record again, whoever failed to: it is idempotent
 	// by call and revision.
 	if out.Publish || (out.Known && out.State.Ended()) {

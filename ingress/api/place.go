@@ -47,7 +47,9 @@ func (a *API) placeCall(w http.ResponseWriter, r *http.Request) (int, any, error
 	}
 	if intent.Status == messages.CallQueued {
 		// From here on the call is wanted, even if whoever asked no longer waits.
-		if err := a.jobs.PublishJob(context.WithoutCancel(r.Context()), messages.DialJob{Intent: intent}); err != nil {
+		job := messages.DialJob{Intent: intent}
+		job.Trace, job.State = traceOf(r.Context(), r.Header)
+		if err := a.jobs.PublishJob(context.WithoutCancel(r.Context()), job); err != nil {
 			return 0, nil, messages.Errorf(messages.CodeUnavailable,
 				"call %s is not known to be queued; repeat the request with the idempotency_key %q, which never dials twice: %w", intent.ID, req.Key, err)
 		}

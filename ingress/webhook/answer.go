@@ -17,6 +17,8 @@ type answer struct {
 	outcome outcome
 	body    []byte // nil when the outcome is a 503
 	err     error  // why it is not a worker's decision, for the log
+
+	flow, step string // of the worker's decision
 }
 
 func (a answer) status() int {
@@ -26,102 +28,154 @@ func (a answer) status() int {
 	return http.StatusOK
 }
 
-// answer takes one event through the stream. It returns inside the window, earlier
-// when work ends, and up to twice AnswerMargin after it when the event itself took
-// the whole window to arrive.
-func (s *Server) answer(work context.Context, env messages.Envelope, event telesign.Event, began time.Time) answer {
-	deadline := began.Add(s.cfg.AnswerWithin)
+// answer takes one event through the stream or into the spool. It returns inside
+// the window, earlier when work ends, and up to twice AnswerMargin after it when the
+// event itself took the whole window to arrive.
+func (s *Server) answer(work context.Context, w window, env messages.Envelope, event telesign.Event) answer {
+	detour, around := s.detour()
 	if event.Name == telesign.CallCompleted {
-		return s.store(work, env, deadline)
+		s.fallbacks.rows.end(env.CallID)
+		return s.store(work, w, env, around)
 	}
-	return s.ask(work, env, event, deadline)
+	if around {
+		return s.fallback(work, w, env, event, detour)
+	}
+	return s.ask(work, w, env, event)
+}
+
+// detour reports whether events go into the spool, and why: the stream is out of
+// reach, or earlier events wait in the spool and are not to be overtaken.
+func (s *Server) detour() (because, bool) {
+	switch {
+	case s.spool == nil:
+		return because{}, false
+	case !s.bus.Connected():
+		return because{outcome: outcomeSpooled, reason: reasonAway, text: "NATS is away", unstored: true}, true
+	case !s.spool.Empty():
+		return because{outcome: outcomeSpooled, reason: reasonSpool, text: "the spool is not empty yet", unstored: true}, true
+	}
+	return because{}, false
 }
 
 // store is for events whose answer TeleSign ignores: it is enough to keep them.
-func (s *Server) store(work context.Context, env messages.Envelope, deadline time.Time) answer {
-	ctx, cancel := context.WithDeadline(work, s.patience(deadline))
-	defer cancel()
-	if err := s.bus.Tell(ctx, env); err != nil {
+func (s *Server) store(work context.Context, w window, env messages.Envelope, around bool) answer {
+	if err := s.keep(work, w, around, env); err != nil {
 		return answer{outcome: outcomeUnstored, err: fmt.Errorf("store the event: %w", err)}
 	}
 	return answer{outcome: outcomeStored, body: nothing}
 }
 
 // ask is for all other events: a worker decides, or the fallback does.
-func (s *Server) ask(work context.Context, env messages.Envelope, event telesign.Event, deadline time.Time) answer {
-	env.Deadline = env.Arrived.Add(s.cfg.AnswerWithin)
-	pending, err := s.bus.Ask(env)
+func (s *Server) ask(work context.Context, w window, env messages.Envelope, event telesign.Event) answer {
+	question := env
+	question.Deadline = env.Arrived.Add(s.cfg.AnswerWithin)
+	pending, err := s.bus.Ask(question)
 	if err != nil {
-		return answer{outcome: outcomeUnstored, err: fmt.Errorf("publish the event: %w", err)}
+		return s.unstored(work, w, env, event, fmt.Errorf("publish the event: %w", err))
 	}
-	reply, err := await(work, pending, s.patience(deadline.Add(-s.cfg.AnswerMargin)))
-	pending.Close()
-	switch {
-	case err != nil:
-		return answer{outcome: outcomeUnstored, err: fmt.Errorf("store the event: %w", err)}
-	case reply == nil:
+	defer func() {
+		pending.Close()
 		s.countLate(pending)
-		reason := "no reply inside the window"
-		if work.Err() != nil {
-			reason = context.Cause(work).Error()
-		}
-		return s.fallback(work, env, event, deadline, outcomeMissed, reason)
-	case reply.Verdict == messages.VerdictDecided:
-		return answer{outcome: outcomeDecided, body: reply.Action}
+	}()
+	reply, err := await(work, pending, w.deadline.Add(-w.margin))
+	decided := reply != nil && reply.Verdict == messages.VerdictDecided
+	if reply == nil && work.Err() == nil && (err == nil || errors.Is(err, errNotStored)) {
+		s.metrics.missed.Inc()
 	}
-	return s.fallback(work, env, event, deadline, outcomeHeld, reply.Reason)
+	switch {
+	case err != nil && decided:
+		return s.decidedUnstored(work, w, env, pending, reply, fmt.Errorf("store the event: %w", err))
+	case err != nil:
+		return s.unstored(work, w, env, event, fmt.Errorf("store the event: %w", err))
+	case decided:
+		return s.decided(env, reply)
+	case reply != nil:
+		return s.fallback(work, w, env, event, because{outcome: outcomeHeld, reason: workersReason(reply.Reason), text: reply.Reason})
+	}
+	why := because{outcome: outcomeMissed, reason: reasonNoReply, text: "no reply inside the window"}
+	if work.Err() != nil {
+		why.reason, why.text = reasonStopping, context.Cause(work).Error()
+	}
+	return s.fallback(work, w, env, event, why)
 }
 
-// patience is until, or AnswerMargin from now if that is later: also for an event
-// that arrived late the stream gets the time of a round trip.
-func (s *Server) patience(until time.Time) time.Time {
-	if earliest := time.Now().Add(s.cfg.AnswerMargin); until.Before(earliest) {
-		return earliest
+func (s *Server) decided(env messages.Envelope, reply *messages.Reply) answer {
+	s.fallbacks.rows.end(env.CallID)
+	return answer{outcome: outcomeDecided, body: reply.Action, flow: reply.Flow, step: reply.Step}
+}
+
+// unstored is for an event that the stream is not known to have, and that nobody
+// decided.
+func (s *Server) unstored(work context.Context, w window, env messages.Envelope, event telesign.Event, err error) answer {
+	if s.spool == nil {
+		return answer{outcome: outcomeUnstored, err: err}
 	}
-	return until
+	return s.fallback(work, w, env, event, because{outcome: outcomeSpooled, reason: reasonNotStored, text: "the stream did not confirm the event", err: err, unstored: true})
+}
+
+// decidedUnstored is for an event that the stream is not known to have although a
+// worker decided it: kept in the spool it is as good as stored, and comes to the
+// worker again as a redelivery.
+func (s *Server) decidedUnstored(work context.Context, w window, env messages.Envelope, pending *bus.Pending, reply *messages.Reply, err error) answer {
+	if s.spool != nil {
+		kept := s.keep(work, w, true, env)
+		if kept == nil {
+			return s.decided(env, reply)
+		}
+		err = errors.Join(err, kept)
+	}
+	// The acknowledgement may have come meanwhile.
+	if late, ok := poll(pending.Stored); ok && late == nil {
+		return s.decided(env, reply)
+	}
+	return answer{outcome: outcomeUnstored, err: err}
 }
 
 // errNotStored is that of an event whose PubAck did not come.
 var errNotStored = errors.New("no acknowledgement of the stream came in time")
 
 // await waits for both the stream's acknowledgement and the worker's reply, until
-// the time given or the end of work. An error means that the event is not known to
-// be stored; a nil reply that it is, and nobody decided.
+// the time given or the end of work; no longer once the stream has refused. An error
+// means that the event is not known to be stored; a nil reply that nobody decided.
 func await(work context.Context, p *bus.Pending, until time.Time) (*messages.Reply, error) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	var reply *messages.Reply
 	stored, replies := p.Stored, p.Reply
-	for timeUp := false; !timeUp; {
+	for over := false; !over && (stored != nil || reply == nil); {
 		select {
 		case err := <-stored:
 			if err != nil {
-				return nil, err
+				return last(reply, replies), err
 			}
 			stored = nil
 		case r := <-replies:
 			reply, replies = &r, nil
 		case <-timer.C:
-			timeUp = true
+			over = true
 		case <-work.Done():
-			timeUp = true
-		}
-		if stored == nil && reply != nil {
-			return reply, nil
+			over = true
 		}
 	}
 	// What came in the very instant in which time ran out still counts.
 	if stored != nil {
 		if err, ok := poll(stored); !ok {
-			return nil, errNotStored
+			return last(reply, replies), errNotStored
 		} else if err != nil {
-			return nil, err
+			return last(reply, replies), err
 		}
 	}
-	if r, ok := poll(replies); ok {
-		reply = &r
+	return last(reply, replies), nil
+}
+
+// last is the reply that was received, or that is there.
+func last(reply *messages.Reply, replies <-chan messages.Reply) *messages.Reply {
+	if reply == nil {
+		if r, ok := poll(replies); ok {
+			return &r
+		}
 	}
-	return reply, nil
+	return reply
 }
 
 // poll receives what ch holds already.
@@ -134,46 +188,66 @@ func poll[T any](ch <-chan T) (v T, ok bool) {
 	}
 }
 
-// fallback chooses the answer that the door gives by itself. A report of it is in
-// the stream before it is written, and so before the call's next event: state must
-// not believe that the caller heard the worker's decision.
-func (s *Server) fallback(work context.Context, env messages.Envelope, event telesign.Event, deadline time.Time, why outcome, reason string) answer {
-	body, told := s.fallbacks.answer(event)
-	if err := s.report(work, env, messages.Told{EventID: env.EventID, Answer: told, Reason: reason}, deadline); err != nil {
-		return answer{outcome: outcomeUntold, err: fmt.Errorf("answer %s (%s): %w", told, reason, err)}
-	}
-	return answer{outcome: why, body: body, err: fmt.Errorf("answered %s: %s", told, reason)}
-}
-
-// report stores what event's caller is about to be told. It waits until the
-// deadline, but at least AnswerMargin, and no longer than that once work has ended.
-func (s *Server) report(work context.Context, event messages.Envelope, told messages.Told, deadline time.Time) error {
-	body, err := told.Encode()
-	if err != nil {
-		return fmt.Errorf("encode the told report: %w", err)
-	}
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(work), s.patience(deadline))
-	defer cancel()
-	defer context.AfterFunc(work, func() { time.AfterFunc(s.cfg.AnswerMargin, cancel) })()
-	err = s.bus.Tell(ctx, messages.Envelope{
-		Kind:    messages.KindTold,
-		EventID: messages.NewEventID(),
-		CallID:  event.CallID,
-		Event:   event.Event,
-		Arrived: micros(time.Now()),
-		Trace:   event.Trace,
-		Body:    body,
-	})
-	if err != nil {
-		return fmt.Errorf("store the told report: %w", err)
-	}
-	return nil
-}
-
-// countLate counts a reply that came between giving up and closing p. The bus
+// countLate counts a reply that came after giving up and before p was closed. The bus
 // counts those that come after.
 func (s *Server) countLate(p *bus.Pending) {
 	if _, ok := poll(p.Reply); ok {
 		s.metrics.late.Add(1)
 	}
+}
+
+// because is why the door answers by itself.
+type because struct {
+	outcome  outcome
+	reason   reason // one of a closed set, for the metrics
+	text     string // for the report, which stays with the call, and for the log
+	err      error  // for the log alone; may be nil
+	unstored bool   // the event is not known to be in the stream
+}
+
+// fallback chooses the answer that the door gives by itself. A report of it is in
+// the stream or the spool before it is written, and so before the call's next event:
+// state must not believe that the caller heard the worker's decision. An event that
+// is not stored yet is kept together with its report, before it.
+func (s *Server) fallback(work context.Context, w window, env messages.Envelope, event telesign.Event, why because) answer {
+	body, told := s.fallbacks.answer(event, time.Now())
+	report, err := reportOf(env, told, why.text)
+	if err != nil {
+		return answer{outcome: outcomeUntold, err: err}
+	}
+	failed := outcomeUntold
+	if why.unstored {
+		failed = outcomeUnstored
+		err = s.keep(work, w, true, env, report)
+	} else {
+		err = s.keep(work, w, false, report)
+	}
+	if err != nil {
+		return answer{outcome: failed, err: fmt.Errorf("answer %s (%s): %w", told, why.text, errors.Join(why.err, err))}
+	}
+	s.metrics.told.WithLabelValues(string(told)).Inc()
+	if told == messages.ToldHold {
+		s.metrics.holds.WithLabelValues(string(why.reason)).Inc()
+	}
+	err = fmt.Errorf("answered %s: %s", told, why.text)
+	if why.err != nil {
+		err = fmt.Errorf("%w: %w", err, why.err)
+	}
+	return answer{outcome: why.outcome, body: body, err: err}
+}
+
+// unknown reports that the worker's decision may not have reached TeleSign. Nobody
+// waits for this, so it has another window.
+func (s *Server) unknown(work context.Context, env messages.Envelope) {
+	_, around := s.detour()
+	report, err := reportOf(env, messages.ToldUnknown, "the connection did not take the answer")
+	if err == nil {
+		err = s.keep(work, s.windowFrom(time.Now()), around, report)
+	}
+	if err != nil {
+		s.log.Error("webhook: a worker's decision may not have reached TeleSign, and that could not be reported",
+			"event_id", env.EventID, "call", clip(env.CallID), "error", err)
+		return
+	}
+	s.metrics.told.WithLabelValues(string(messages.ToldUnknown)).Inc()
 }

@@ -295,7 +295,8 @@ func TestTheVeryInstant(t *testing.T) {
 			t.Fatalf("stored and decided: %+v, %v", reply, err)
 		}
 		stored <- errFull
-		if reply, err := await(over, &bus.Pending{Stored: stored, Reply: replies}, time.Now()); !errors.Is(err, errFull) {
+		replies <- decided
+		if reply, err := await(over, &bus.Pending{Stored: stored, Reply: replies}, time.Now()); !errors.Is(err, errFull) || reply == nil {
 			t.Fatalf("refused: %+v, %v", reply, err)
 		}
 	}

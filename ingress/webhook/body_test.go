@@ -69,7 +69,7 @@ func FuzzBody(f *testing.F) {
 }
 
 // quickBus stores and decides at once.
-type quickBus struct{}
+type quickBus struct{ Bus }
 
 func (quickBus) Ask(messages.Envelope) (*bus.Pending, error) {
 	stored, replies := make(chan error, 1), make(chan messages.Reply, 1)
@@ -78,9 +78,7 @@ func (quickBus) Ask(messages.Envelope) (*bus.Pending, error) {
 	return &bus.Pending{Stored: stored, Reply: replies}, nil
 }
 
-func (quickBus) Tell(context.Context, messages.Envelope) error { return nil }
-
-func (quickBus) Stats() bus.Stats { return bus.Stats{} }
+func (quickBus) Connected() bool { return true }
 
 // discard is a client that takes everything.
 type discard struct{ header http.Header }
@@ -98,7 +96,7 @@ func BenchmarkServe(b *testing.B) {
 		"64KiB": incoming + strings.Repeat(" ", MaxBody-len(incoming)),
 	} {
 		b.Run(name, func(b *testing.B) {
-			s, err := New(Config{}, mustVerifier(b, testKey), quickBus{}, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
+			s, err := New(Config{}, mustVerifier(b, testKey), quickBus{}, nil, prometheus.NewRegistry(), slog.New(slog.DiscardHandler))
 			if err != nil {
 				b.Fatal(err)
 			}

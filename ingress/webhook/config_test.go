@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/offhook/offhook/messages"
 )
 
@@ -20,9 +22,10 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	defaults := reflect.ValueOf(Config{}.WithDefaults())
+	off := []string{"Insecure", "Holds", "TLS", "Tracer"}
 	for i := range defaults.NumField() {
 		field := defaults.Type().Field(i)
-		if defaults.Field(i).IsZero() != (field.Name == "Insecure") {
+		if defaults.Field(i).IsZero() != slices.Contains(off, field.Name) {
 			t.Errorf("%s is %v by default", field.Name, defaults.Field(i))
 		}
 		var c Config
@@ -32,12 +35,18 @@ func TestDefaults(t *testing.T) {
 			set.SetBool(true)
 		case reflect.String:
 			set.SetString("hello")
+		case reflect.Slice:
+			set.Set(reflect.MakeSlice(field.Type, 1, 1))
+		case reflect.Pointer:
+			set.Set(reflect.New(field.Type.Elem()))
+		case reflect.Interface:
+			set.Set(reflect.ValueOf(noop.NewTracerProvider().Tracer("")))
 		default:
 			set.SetInt(123)
 		}
 		want := set.Interface()
 		c = c.WithDefaults()
-		if got := reflect.ValueOf(c).Field(i).Interface(); got != want {
+		if got := reflect.ValueOf(c).Field(i).Interface(); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: set to %v, became %v", field.Name, want, got)
 		}
 	}
@@ -61,6 +70,13 @@ func TestValidate(t *testing.T) {
 		"connections":  {func(c *Config) { c.MaxConnections = -7 }, "MaxConnections", "-7"},
 		"in flight":    {func(c *Config) { c.MaxInFlight = 0 }, "MaxInFlight", "0"},
 		"header bytes": {func(c *Config) { c.MaxHeaderBytes = 0 }, "MaxHeaderBytes", "0"},
+		"hold limit":   {func(c *Config) { c.HoldFor = -time.Minute }, "HoldFor", "-1m0s"},
+		"apology":      {func(c *Config) { c.ApologyText = " " }, "ApologyText", `" "`},
+		"prefix":       {func(c *Config) { c.Holds = []Hold{{Text: "a"}, {Prefix: "+49", Text: "Ja"}} }, "Holds[1].Prefix", "+49"},
+		"prefix twice": {func(c *Config) { c.Holds = []Hold{{Prefix: "49", Text: "a"}, {Prefix: "49", Text: "b"}} }, "Holds[1].Prefix", "49"},
+		"prefix text":  {func(c *Config) { c.Holds = []Hold{{Prefix: "49"}} }, "Holds[0]", `""`},
+		"prefix words": {func(c *Config) { c.Holds = []Hold{{Prefix: "49", Text: "Ja", Language: "Deutsch!"}} }, "Holds[0]", "Deutsch!"},
+		"prefix sorry": {func(c *Config) { c.Holds = []Hold{{Prefix: "49", Text: "Ja", Apology: "<speak>"}} }, "Holds[0]", "<speak>"},
 		"hold text":    {func(c *Config) { c.HoldText = "<speak>One moment" }, "HoldText", "<speak>One moment"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,9 +41,9 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 		CallID:  event.ReferenceID,
 		Event:   string(event.Name),
 		Arrived: micros(began),
-		Trace:   traceparent(r.Header),
 		Body:    body,
 	}
+	env.Trace, env.State = traceContext(r.Header)
 	// After the signature, so that strangers cannot take the room.
 	if !s.room.enter(env) {
 		s.refuse(w, r, &refusal{rejectedFull, messages.Errorf(messages.CodeUnavailable,
@@ -52,7 +52,8 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	defer s.room.leave(env.EventID)
 
-	a := s.answer(work, env, event, began)
+	span := s.span(work, &env, event, began)
+	a := s.answer(work, s.windowFrom(began), env, event)
 	if a.err != nil {
 		s.logFailure(env, a)
 	}
@@ -62,13 +63,16 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 	} else {
 		err = writeError(w, messages.Errorf(messages.CodeUnavailable, "the event could not be stored in time; send it again"))
 	}
-	if err != nil {
-		s.metrics.broken.Inc()
-		s.log.Debug("webhook: the answer did not leave", "event_id", env.EventID, "call", clip(env.CallID), "error", err)
+	s.metrics.answered(event.Name, a, time.Since(began))
+	span.end(a, err)
+	if err == nil {
+		return
 	}
-	label := eventLabel(event.Name)
-	s.metrics.answers.WithLabelValues(label, string(a.outcome)).Inc()
-	s.metrics.duration.WithLabelValues(label).Observe(time.Since(began).Seconds())
+	s.metrics.broken.Inc()
+	s.log.Debug("webhook: the answer did not leave", "event_id", env.EventID, "call", clip(env.CallID), "error", err)
+	if a.outcome == outcomeDecided {
+		s.unknown(work, env)
+	}
 }
 
 // logFailure writes down an answer that was not what the caller was due.
@@ -166,7 +170,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
 // says not to look.
 func (s *Server) authenticate(r *http.Request, body []byte) error {
 	if !s.cfg.Insecure {
-		return s.verifier.Verify(r.Header.Get("Authorization"), r.Header.Get("X-TS-Authorization"), body)
+		return s.verifier.Load().Verify(r.Header.Get("Authorization"), r.Header.Get("X-TS-Authorization"), body)
 	}
 	if skipped, ok := s.throttle.allow("insecure", insecureLogInterval); ok {
 		s.log.Warn("webhook: INSECURE: an event was accepted without looking at its signature", "remote", r.RemoteAddr, "not_logged", skipped)

@@ -230,7 +230,7 @@ func TestSignatures(t *testing.T) {
 func TestKeyRotation(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, Config{}, &fakeBus{script: script{reply: decided}})
-	d.verifier = mustVerifier(t, otherKey, testKey)
+	d.UseVerifier(mustVerifier(t, otherKey, testKey))
 	for _, key := range []string{testKey, otherKey} {
 		r := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(incoming))
 		for name, value := range signature(t, key, incoming) {
@@ -341,8 +341,8 @@ func TestLabels(t *testing.T) {
 	if got := d.metric(t, "offhook_webhook_answers_total", "event=incoming_call", "outcome=decided"); got != 1 {
 		t.Errorf("%v answers to incoming_call, want 1", got)
 	}
-	if got := d.metric(t, "offhook_webhook_answer_duration_seconds", "event=other"); got != 100 {
-		t.Errorf("%v durations of other events, want 100", got)
+	if got := d.metric(t, "offhook_webhook_answer_duration_seconds", "flow=", "step=hello"); got != 101 {
+		t.Errorf("%v durations of the step, want 101", got)
 	}
 	families, err := d.reg.Gather()
 	if err != nil {

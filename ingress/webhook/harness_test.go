@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,11 +68,15 @@ var (
 type fakeBus struct {
 	script script
 	tell   func(ctx context.Context, env messages.Envelope) error // nil: stored at once
+	spool  *fakeSpool                                             // of the door; nil: none
 
+	away    atomic.Bool
 	mu      sync.Mutex
 	late    uint64 // replies after their ask was closed, as the bus counts them
 	asked   []messages.Envelope
 	told    []messages.Envelope
+	stream  []messages.Envelope // both
+	parked  []messages.Failure
 	journal []string
 }
 
@@ -89,6 +95,9 @@ func (b *fakeBus) Ask(env messages.Envelope) (*bus.Pending, error) {
 	if s.refused != nil {
 		return nil, s.refused
 	}
+	if s.stored == nil && s.storedAt < never {
+		b.stream = append(b.stream, env)
+	}
 	stored, replies := make(chan error, 1), make(chan messages.Reply, 1)
 	after(s.storedAt, func() { stored <- s.stored })
 	after(s.replyAt, func() { replies <- s.reply })
@@ -104,9 +113,36 @@ func (b *fakeBus) Tell(ctx context.Context, env messages.Envelope) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.told = append(b.told, env)
+	b.stream = append(b.stream, env)
 	b.journal = append(b.journal, "tell "+string(env.Kind)+" "+env.Event)
 	return nil
 }
+
+// TellAll is slow, or fails, by the first.
+func (b *fakeBus) TellAll(ctx context.Context, envs []messages.Envelope) (int, error) {
+	for i, env := range envs {
+		if err := b.Tell(ctx, env); err != nil {
+			return i, err
+		}
+	}
+	return len(envs), nil
+}
+
+// sequence is the stream: what was asked and told, in order.
+func (b *fakeBus) sequence() []messages.Envelope {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.stream)
+}
+
+func (b *fakeBus) Park(_ context.Context, f messages.Failure) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.parked = append(b.parked, f)
+	return nil
+}
+
+func (b *fakeBus) Connected() bool { return !b.away.Load() }
 
 func (b *fakeBus) Stats() bus.Stats {
 	b.mu.Lock()
@@ -173,7 +209,11 @@ func newDoor(t testing.TB, cfg Config, b *fakeBus) *door {
 	d := &door{bus: b, reg: prometheus.NewRegistry(), log: &lines{}}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	if d.Server, err = New(cfg, mustVerifier(t, testKey), b, d.reg, log); err != nil {
+	var sp Spool
+	if b.spool != nil {
+		b.spool.bus, b.spool.fill, sp = b, make(chan struct{}, 1), b.spool
+	}
+	if d.Server, err = New(cfg, mustVerifier(t, testKey), b, sp, d.reg, log); err != nil {
 		t.Fatal(err)
 	}
 	return d

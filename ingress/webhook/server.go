@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,13 @@ type Bus interface {
 	// Tell publishes an envelope that nobody replies to and returns once it is
 	// stored, or with an error when that is not known.
 	Tell(ctx context.Context, env messages.Envelope) error
+	// TellAll is Tell for many, in order. stored is how many of them, from the
+	// first, surely are; err is what became of the one after those.
+	TellAll(ctx context.Context, envs []messages.Envelope) (stored int, err error)
+	// Park stores a failure and returns once it is stored.
+	Park(ctx context.Context, f messages.Failure) error
+	// Connected reports whether there is a connection now. It is cheap.
+	Connected() bool
 	// Stats says how many replies came for asks that had been closed.
 	Stats() bus.Stats
 }
@@ -32,9 +40,10 @@ type Bus interface {
 // Server is the door. Make one with New, serve with Run.
 type Server struct {
 	cfg       Config
-	verifier  *telesign.Verifier
+	verifier  atomic.Pointer[telesign.Verifier]
 	bus       Bus
-	fallbacks fallbacks
+	spool     Spool // nil: none
+	fallbacks *fallbacks
 	metrics   *metrics
 	room      *waitingRoom
 	log       *slog.Logger
@@ -43,8 +52,9 @@ type Server struct {
 }
 
 // New makes a door that checks signatures with verifier, which may be nil only when
-// cfg.Insecure. It registers its metrics with reg and opens nothing.
-func New(cfg Config, verifier *telesign.Verifier, b Bus, reg prometheus.Registerer, log *slog.Logger) (*Server, error) {
+// cfg.Insecure. Without a spool (nil), what the stream does not take is answered 503.
+// New registers its metrics with reg and opens nothing.
+func New(cfg Config, verifier *telesign.Verifier, b Bus, sp Spool, reg prometheus.Registerer, log *slog.Logger) (*Server, error) {
 	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -56,19 +66,30 @@ func New(cfg Config, verifier *telesign.Verifier, b Bus, reg prometheus.Register
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(reg, cfg.AnswerWithin, b)
+	m, err := newMetrics(reg, cfg.AnswerWithin, b, sp)
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg:       cfg,
-		verifier:  verifier,
 		bus:       b,
+		spool:     sp,
 		fallbacks: fallbacks,
 		metrics:   m,
 		room:      newWaitingRoom(cfg.MaxInFlight, m.inFlight),
 		log:       log,
-	}, nil
+	}
+	s.verifier.Store(verifier)
+	return s, nil
+}
+
+// UseVerifier checks signatures with v from the next request on: while a key is
+// rotated, v knows the old one and the new one. It may be called at any time; nil
+// changes nothing.
+func (s *Server) UseVerifier(v *telesign.Verifier) {
+	if v != nil {
+		s.verifier.Store(v)
+	}
 }
 
 // Draining reports whether the door has stopped taking new connections, or is
@@ -78,16 +99,19 @@ func (s *Server) Draining() bool { return s.draining.Load() }
 // errStopping is the cause with which waiting events are cut short.
 var errStopping = errors.New("the process is stopping")
 
-// Run serves on ln, which it closes, until ctx ends or the listener fails. Then it
-// takes no new connections and waits for the answers in flight; after Config.Drain
-// it gives those who still wait their fallback and cuts off whoever does not take
-// it. It returns nil when every request was answered. No handler runs on afterwards.
+// Run serves on ln, which it closes, until ctx ends or the listener fails, and moves
+// what is in the spool to the stream. At the end it takes no new connections and
+// waits for the answers in flight; after Config.Drain it gives those who still wait
+// their fallback and cuts off whoever does not take it. What was left of that time
+// is for the spool; what remains there is for the next process. It returns nil when
+// every request was answered. No handler runs on afterwards.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	s.draining.Store(false)
 	defer s.draining.Store(true)
 	if s.cfg.Insecure {
 		s.log.Warn("webhook: INSECURE: events are accepted without a signature; anybody who can reach this listener can steer calls", "listen", ln.Addr().String())
 	}
+	stopDrain := s.startDrain(ctx)
 
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
@@ -102,8 +126,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 
 	served := make(chan error, 1)
 	var serving sync.WaitGroup
-	serving.Go(func() { served <- srv.Serve(newLimitListener(ln, s.cfg.MaxConnections, s.metrics.connections)) })
-	s.log.Info("webhook: taking events", "listen", ln.Addr().String(), "path", Path)
+	serving.Go(func() { served <- srv.Serve(s.listen(ln)) })
+	s.log.Info("webhook: taking events", "listen", ln.Addr().String(), "path", Path, "tls", s.cfg.TLS != nil)
 
 	var failure error
 	select {
@@ -112,10 +136,24 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		failure = fmt.Errorf("serve webhooks on %s: %w", ln.Addr(), err)
 	}
 	s.draining.Store(true)
+	until := time.Now().Add(s.cfg.Drain)
 	err := s.drain(srv, abort) //nolint:contextcheck // ctx has ended; drain has limits of its own
 	serving.Wait()
 	handlers.close()
+	stopDrain(until)
 	return errors.Join(failure, err)
+}
+
+// listen is ln with its limit and, if so configured, TLS. The limit is inside: a
+// handshake costs more than a connection.
+func (s *Server) listen(ln net.Listener) net.Listener {
+	ln = newLimitListener(ln, s.cfg.MaxConnections, s.metrics.connections)
+	if s.cfg.TLS == nil {
+		return ln
+	}
+	cfg := s.cfg.TLS.Clone()
+	cfg.NextProtos = []string{"http/1.1"}
+	return tls.NewListener(ln, cfg)
 }
 
 // drain ends srv: answers leave, then are cut short by abort, then are cut off.
@@ -149,7 +187,10 @@ func shutdown(srv *http.Server, patience time.Duration) error {
 // httpServer bounds what one connection may cost in time and memory. Its timeouts
 // are what cuts a client that sends, or takes, a byte at a time.
 func (s *Server) httpServer(h http.Handler) *http.Server {
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
 	return &http.Server{
+		Protocols:                    &http1,
 		Handler:                      h,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            s.cfg.ReadHeaderTimeout,
@@ -158,6 +199,6 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		WriteTimeout:   s.cfg.AnswerWithin + s.cfg.WriteTimeout,
 		IdleTimeout:    s.cfg.IdleTimeout,
 		MaxHeaderBytes: s.cfg.MaxHeaderBytes,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog:       slog.NewLogLogger(serverLog{s.log.Handler(), &s.throttle}, slog.LevelWarn),
 	}
 }

@@ -298,7 +298,7 @@ func TestFullAndFree(t *testing.T) {
 }
 
 // TestClientHangsUp: the event was stored and is decided; that its answer did not
-// leave is counted.
+// leave is counted and reported.
 func TestClientHangsUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -314,6 +314,7 @@ func TestClientHangsUp(t *testing.T) {
 		if got := d.metric(t, "offhook_webhook_answers_total", "outcome=decided"); got != 1 {
 			t.Errorf("%v decided, want 1", got)
 		}
+		checkTold(t, d.bus, messages.Told{Answer: messages.ToldUnknown, Reason: "the connection did not take the answer"})
 	})
 }
 
@@ -349,20 +350,20 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
 	verifier := mustVerifier(t, testKey)
-	if _, err := New(Config{}, nil, &fakeBus{}, prometheus.NewRegistry(), log); messages.CodeOf(err) != messages.CodeUsage {
+	if _, err := New(Config{}, nil, &fakeBus{}, nil, prometheus.NewRegistry(), log); messages.CodeOf(err) != messages.CodeUsage {
 		t.Errorf("without a key: %v", err)
 	}
-	if _, err := New(Config{Insecure: true}, nil, &fakeBus{}, prometheus.NewRegistry(), log); err != nil {
+	if _, err := New(Config{Insecure: true}, nil, &fakeBus{}, nil, prometheus.NewRegistry(), log); err != nil {
 		t.Errorf("insecure without a key: %v", err)
 	}
-	if _, err := New(Config{Drain: -1}, verifier, &fakeBus{}, prometheus.NewRegistry(), log); err == nil {
+	if _, err := New(Config{Drain: -1}, verifier, &fakeBus{}, nil, prometheus.NewRegistry(), log); err == nil {
 		t.Error("a negative Drain was taken")
 	}
 	reg := prometheus.NewRegistry()
-	if _, err := New(Config{}, verifier, &fakeBus{}, reg, log); err != nil {
+	if _, err := New(Config{}, verifier, &fakeBus{}, nil, reg, log); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(Config{}, verifier, &fakeBus{}, reg, log); err == nil {
+	if _, err := New(Config{}, verifier, &fakeBus{}, nil, reg, log); err == nil {
 		t.Error("the same metrics were registered twice")
 	}
 }

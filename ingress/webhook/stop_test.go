@@ -65,7 +65,7 @@ func TestHardStop(t *testing.T) {
 	}{
 		"no reply":                   {incoming, &fakeBus{script: script{replyAt: never}}, 200, drain},
 		"no acknowledgement":         {incoming, &fakeBus{script: script{storedAt: never, replyAt: never}}, 503, drain},
-		"end of a call not stored":   {ended, &fakeBus{tell: slowTell(never)}, 503, drain},
+		"end of a call not stored":   {ended, &fakeBus{tell: slowTell(never)}, 503, drain + margin},
 		"report of the stop late":    {incoming, &fakeBus{script: script{replyAt: never}, tell: slowTell(margin - 1)}, 200, drain + margin - 1},
 		"report of the stop never":   {incoming, &fakeBus{script: script{replyAt: never}, tell: slowTell(never)}, 503, drain + margin},
 		"report of a hold under way": {incoming, &fakeBus{script: script{reply: holds}, tell: slowTell(never)}, 503, drain + margin},

@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -39,4 +41,21 @@ func (t *throttle) allow(kind string, interval time.Duration) (skipped int, ok b
 	}
 	skipped, k.skipped, k.next = k.skipped, 0, now.Add(interval)
 	return skipped, true
+}
+
+// serverLog is where net/http writes what strangers do to their connections: one
+// kind of line, thinned out.
+type serverLog struct {
+	slog.Handler
+	throttle *throttle
+}
+
+func (l serverLog) Handle(ctx context.Context, r slog.Record) error {
+	skipped, ok := l.throttle.allow("net/http", logInterval)
+	if !ok {
+		return nil
+	}
+	line := slog.NewRecord(r.Time, r.Level, "webhook: the HTTP server reports", r.PC)
+	line.AddAttrs(slog.String("error", r.Message), slog.Int("not_logged", skipped))
+	return l.Handler.Handle(ctx, line)
 }

@@ -18,7 +18,7 @@ import (
 func answer(t testing.TB, b *Bus) {
 	t.Helper()
 	consumeEvents(t, b, ConsumerConfig{}, func(d Delivery) Result {
-		err := b.Reply(t.Context(), d.ReplyTo, messages.Reply{Verdict: messages.VerdictDecided, Step: "s", Action: []byte(d.CallID)})
+		err := b.Reply(t.Context(), d.Envelope, messages.Reply{Verdict: messages.VerdictDecided, Step: "s", Action: []byte(d.CallID)})
 		if err != nil {
 			return Retry(0, err)
 		}
@@ -74,7 +74,7 @@ func TestAskDoesNotWaitForThePubAckBeforeItListens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Reply(t.Context(), env.ReplyTo, messages.Reply{Verdict: messages.VerdictHold, Reason: "r"}); err != nil {
+	if err := b.Reply(t.Context(), env, messages.Reply{Verdict: messages.VerdictHold, Reason: "r"}); err != nil {
 		t.Fatal(err)
 	}
 	if r := receive(t, "reply before the PubAck", p.Reply); r.Reason != "r" {
@@ -148,7 +148,7 @@ func TestAnAskThatNobodyAnswersLeavesNothing(t *testing.T) {
 		t.Errorf("%d asks and %d tokens left", open, left)
 	}
 	late := b.inbox.replySubject("1")
-	if err := b.Reply(t.Context(), late, messages.Reply{}); err != nil {
+	if err := b.Reply(t.Context(), messages.Envelope{ReplyTo: late, CallID: "call/1", EventID: "event-1"}, messages.Reply{}); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the late reply is counted", func() bool { return b.Stats().LateReplies == 1 && b.nc.Flush() == nil })
@@ -206,7 +206,7 @@ func TestWithoutNATSAPublishFailsAtOnceAndIsNotSentLater(t *testing.T) {
 	if err := b.Tell(t.Context(), event("tell")); !errors.Is(err, errDisconnected) {
 		t.Errorf("tell: %v", err)
 	}
-	if err := b.Reply(t.Context(), "a.b", messages.Reply{}); !errors.Is(err, errDisconnected) {
+	if err := b.Reply(t.Context(), messages.Envelope{ReplyTo: "a.b", CallID: "call/1", EventID: "event-1"}, messages.Reply{}); !errors.Is(err, errDisconnected) {
 		t.Errorf("reply: %v", err)
 	}
 	if took := time.Since(began); took > 50*time.Millisecond {
@@ -230,38 +230,53 @@ func TestAReplyThatNobodyHearsIsReported(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	ingress := connect(t, s)
-	reported := make(chan string, 1)
-	worker := connect(t, s, func(c *Config) { c.Undelivered = func(to string) { reported <- to } })
+	reported := make(chan [2]string, 1)
+	worker := connect(t, s)
+	worker.OnUndelivered(func(call, event string) { reported <- [2]string{call, event} })
+	env := messages.Envelope{CallID: "call/1 *.>\x00ü", EventID: "event-1"}
 	_, p, err := ingress.inbox.open(true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	to := ingress.inbox.replySubject("1")
+	env.ReplyTo = ingress.inbox.replySubject("1")
 
-	if err := worker.Reply(t.Context(), to, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
+	if err := worker.Reply(t.Context(), env, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, "the reply while somebody listens", p.Reply)
 	if err := ingress.Close(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}
-	if err := worker.Reply(t.Context(), to, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
+	if err := worker.Reply(t.Context(), env, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
 		t.Fatal(err)
 	}
-	if got := receive(t, "the report", reported); got != to {
-		t.Errorf("reported %q, want %q", got, to)
+	if got := receive(t, "the report", reported); got != [2]string{env.CallID, env.EventID} {
+		t.Errorf("reported %q, want %q and %q", got, env.CallID, env.EventID)
 	}
 	if n := worker.Stats().Undelivered; n != 1 {
 		t.Errorf("counted %d, want 1", n)
 	}
 }
 
+// Ids that do not fit a subject must not cost the connection. Nobody can be told then,
+// but it is counted.
+func TestAReplyWithHugeIDsIsSentAndItsLossCounted(t *testing.T) {
+	t.Parallel()
+	b := connect(t, startServer(t))
+	b.OnUndelivered(func(call, event string) { t.Errorf("reported %.20q and %q", call, event) })
+	env := messages.Envelope{ReplyTo: "nobody.listens", CallID: strings.Repeat("x", 10_000), EventID: "e"}
+	if err := b.Reply(t.Context(), env, messages.Reply{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "counted", func() bool { return b.nc.Flush() == nil && b.Stats().Undelivered == 1 })
+}
+
 func TestReplyRefusesWhatIsNoSubject(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	for _, to := range []string{"", "a b", "a.*", "a.>", ".a", "a.", "a..b", "a\r\nPING", strings.Repeat("a", 5000)} {
-		if err := b.Reply(t.Context(), to, messages.Reply{}); messages.CodeOf(err) != messages.CodeInvalid {
+		if err := b.Reply(t.Context(), messages.Envelope{ReplyTo: to, CallID: "call/1", EventID: "event-1"}, messages.Reply{}); messages.CodeOf(err) != messages.CodeInvalid {
 			t.Errorf("%q: got %v, want invalid", to, err)
 		}
 	}

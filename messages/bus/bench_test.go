@@ -2,6 +2,9 @@ package bus
 
 import (
 	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,4 +81,49 @@ func timed(f func()) time.Duration {
 	began := time.Now()
 	f()
 	return time.Since(began)
+}
+
+// BenchmarkConsumeLate is a backlog of the late lane through one worker, whose handler
+// does nothing.
+func BenchmarkConsumeLate(b *testing.B) {
+	s := startServer(b)
+	bus := connect(b, s, overTCP(s.URL()))
+	const backlog = 20_000
+	var took time.Duration
+	for b.Loop() {
+		fill(b, bus, backlog)
+		left := atomic.Int32{}
+		left.Store(backlog)
+		done := make(chan struct{})
+		began := time.Now()
+		r := consumeLate(b, bus, ConsumerConfig{}, func(Delivery) Result {
+			if left.Add(-1) == 0 {
+				close(done)
+			}
+			return Done()
+		})
+		<-done
+		drained(b, bus)
+		took += time.Since(began)
+		r.end(b)
+	}
+	b.ReportMetric(float64(b.N)*backlog/took.Seconds(), "events/s")
+}
+
+// fill puts n events of many calls into the late lane.
+func fill(b *testing.B, bus *Bus, n int) {
+	work := make(chan int)
+	var defers sync.WaitGroup
+	for range 64 {
+		defers.Go(func() {
+			for i := range work {
+				deferEvent(b, bus, delivery(fmt.Sprint(i), uint64(i)))
+			}
+		})
+	}
+	for i := range n {
+		work <- i
+	}
+	close(work)
+	defers.Wait()
 }

@@ -43,8 +43,14 @@ type Bus struct {
 	js      jetstream.JetStream
 	inbox   *inbox
 	counts  counters
+	late    *late
+	linked  bell // rung when the connection is back
+	lost    bell // rung when it is lost
 	closing atomic.Bool
-	closed  chan struct{} // closed by nats.go when the connection is closed for good
+
+	onUndelivered atomic.Pointer[func(callID, eventID string)]
+
+	closed chan struct{} // closed by nats.go when the connection is closed for good
 }
 
 // Stats are what the bus counts. All but Asks only grow.
@@ -54,11 +60,13 @@ type Stats struct {
 	Undelivered uint64 // replies sent by this process that nobody was listening for
 	Retried     uint64 // deliveries handed back with a delay
 	Parked      uint64 // messages moved to the failed stream by a consume loop
+	Redelivered uint64 // deliveries that were not the first of their message
+	Deferred    uint64 // events stored in the late lane
 	Stale       uint64 // deliveries dropped unhandled because their ack-wait had passed
 }
 
 type counters struct {
-	lateReplies, undelivered, retried, parked, stale atomic.Uint64
+	lateReplies, undelivered, retried, parked, redelivered, deferred, stale atomic.Uint64
 }
 
 // Stats is a snapshot of the counters.
@@ -69,6 +77,8 @@ func (b *Bus) Stats() Stats {
 		Undelivered: b.counts.undelivered.Load(),
 		Retried:     b.counts.retried.Load(),
 		Parked:      b.counts.parked.Load(),
+		Redelivered: b.counts.redelivered.Load(),
+		Deferred:    b.counts.deferred.Load(),
 		Stale:       b.counts.stale.Load(),
 	}
 }
@@ -90,6 +100,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	}
 	b := &Bus{cfg: cfg, log: log, closed: make(chan struct{})}
 	b.inbox = newInbox(b)
+	b.late = newLate(b)
 	if err := b.dial(ctx); err != nil {
 		return nil, err
 	}
@@ -140,11 +151,13 @@ func (b *Bus) options() []nats.Option {
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			b.inbox.disconnected()
+			b.lost.ring()
 			if !b.closing.Load() {
 				b.log.Warn("NATS connection lost, reconnecting", "error", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			b.linked.ring()
 			b.log.Info("NATS connection is back", "url", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -199,6 +212,10 @@ func newEnough(version string) bool {
 	return major > minServerMajor || major == minServerMajor && minor >= minServerMinor
 }
 
+// Connected reports whether there is a connection to NATS now. It costs no round
+// trip; that a connection has gone silent it learns within 3 s.
+func (b *Bus) Connected() bool { return !b.closing.Load() && b.nc.IsConnected() }
+
 // Ready reports why events could not be published and consumed now; nil when they
 // can. It asks the server, for at most a second.
 func (b *Bus) Ready() error {
@@ -214,6 +231,24 @@ func (b *Bus) Ready() error {
 		return messages.Errorf(messages.CodeUnavailable, "NATS: stream %s cannot be used: %w", messages.StreamEvents, err)
 	}
 	return nil
+}
+
+// linkedFor is a context for a question to NATS: it ends after d, and as soon as the
+// connection is lost, because what was asked on that one is never answered.
+func (b *Bus) linkedFor(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	lost := b.lost.wait()
+	go func() {
+		select {
+		case <-lost:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if !b.nc.IsConnected() { // it may have been lost before the bell was listened to
+		cancel()
+	}
+	return ctx, cancel
 }
 
 // Close sends what is still to be sent, closes the connection and waits until it is

@@ -322,8 +322,8 @@ func TestReady(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	b := connect(t, s)
-	if err := b.Ready(); err != nil {
-		t.Errorf("a working bus: %v", err)
+	if err := b.Ready(); err != nil || !b.Connected() {
+		t.Errorf("a working bus: %v, connected %t", err, b.Connected())
 	}
 	if err := b.js.DeleteStream(within(t, patience), messages.StreamEvents); err != nil {
 		t.Fatal(err)
@@ -334,7 +334,7 @@ func TestReady(t *testing.T) {
 	s.Close()
 	eventually(t, "not ready without NATS", func() bool {
 		err := b.Ready()
-		return err != nil && strings.Contains(err.Error(), "not connected")
+		return err != nil && strings.Contains(err.Error(), "not connected") && !b.Connected()
 	})
 }
 
@@ -352,7 +352,7 @@ func TestCloseWaitsSendsAndMayBeRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 100 {
-		if err := b.Reply(t.Context(), inbox, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
+		if err := b.Reply(t.Context(), messages.Envelope{ReplyTo: inbox, CallID: "call/1", EventID: "event-1"}, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -368,6 +368,9 @@ func TestCloseWaitsSendsAndMayBeRepeated(t *testing.T) {
 	}
 	if err := b.Ready(); err == nil {
 		t.Error("a closed bus is ready")
+	}
+	if b.Connected() {
+		t.Error("a closed bus is connected")
 	}
 	if _, err := b.Ask(event("c")); messages.CodeOf(err) != messages.CodeUnavailable {
 		t.Errorf("ask on a closed bus: %v", err)

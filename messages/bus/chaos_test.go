@@ -77,6 +77,79 @@ func TestNothingIsLostWhateverHandlersAndConnectionsDo(t *testing.T) {
 	t.Logf("%d finished, %d parked of %d", len(finished), len(failed), events)
 }
 
+// The same for the late lane, whose order must hold as well: when an event is finished
+// for the first time, everything of its partition that came before it is.
+func TestTheLateLaneLosesNothingAndKeepsItsOrderWhateverHappens(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := &lockedRand{r: rand.New(rand.NewPCG(seed, 0))}
+
+	s := startServer(t)
+	b := connect(t, s)
+	const events = 600
+	calls := append(inPartition("20", 2), inPartition("21", 2)...)
+	calls = append(calls, inPartition("28", 1)...) // of the same lane as 20
+	published := make(map[uint64]bool)
+	for n := range uint64(events) {
+		deferEvent(t, b, delivery(calls[random.n(len(calls))], n))
+		published[n] = true
+	}
+	var mu sync.Mutex
+	finished := make(map[uint64]bool)
+	var first sequences
+	var cuts int
+	for range 2 {
+		p := startProxy(t, s.URL())
+		worker := connect(t, s, overTCP(p.url), func(c *Config) { c.Timeout = time.Second })
+		consumeLate(t, worker, ConsumerConfig{Slots: 5, MaxAttempts: 8}, func(d Delivery) Result {
+			mu.Lock()
+			if cuts < 2 && random.n(150) == 0 {
+				cuts++
+				p.cut()
+			}
+			mu.Unlock()
+			switch d.Sequence % 20 { // what is parked is out of the order, so it is parked each time
+			case 2:
+				return Park(messages.ReasonRejected, errStoreDown)
+			case 3:
+				explode()
+			}
+			if random.n(10) == 0 {
+				return Retry(time.Duration(random.n(20))*time.Millisecond, errStoreDown)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if !finished[d.Sequence] {
+				finished[d.Sequence] = true
+				first.add(d)
+			}
+			return Done()
+		})
+	}
+	drained(t, b)
+	first.inOrder(t, len(finished))
+	failed := make(map[uint64]bool)
+	for _, f := range failures(t, b) {
+		e, err := messages.ParseEnvelope(f.Header, f.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failed[e.Sequence] {
+			t.Errorf("event %d was parked twice", e.Sequence)
+		}
+		failed[e.Sequence] = true
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for n := range published {
+		if !finished[n] && !failed[n] {
+			t.Errorf("event %d is nowhere", n)
+		}
+	}
+	t.Logf("%d finished, %d parked of %d; %d cuts", len(finished), len(failed), events, cuts)
+}
+
 // Each ask gets exactly one word about its event, also when the connection breaks
 // over and over.
 func TestEveryAskHearsWhetherItsEventIsStored(t *testing.T) {

@@ -28,11 +28,6 @@ type Config struct {
 	RecordsRetention time.Duration // how long call records are kept, at least 10 min; default 9600 h (400 days)
 	MaxAsks          int           // asks that may be open at once, more are refused; default 8192
 	Timeout          time.Duration // of a publish, ack or management request whose context has no deadline; default 5 s
-
-	// Undelivered, when set, is called with the inbox of a reply that nobody was
-	// listening for any more. It runs on the goroutine that hears every PubAck and
-	// reply of this process, so it must not block.
-	Undelivered func(to string)
 }
 
 // WithDefaults is c with every zero field set to its default.

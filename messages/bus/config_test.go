@@ -90,9 +90,9 @@ func TestWithDefaultsKeepsEveryField(t *testing.T) {
 	t.Parallel()
 	set := Config{
 		URL: "u", Name: "n", CredentialsFile: "f", InProcess: noServer{}, Replicas: 3, AnswerWithin: 1,
-		EventsRetention: 2, RecordsRetention: 3, MaxAsks: 4, Timeout: 5, Undelivered: func(string) {},
+		EventsRetention: 2, RecordsRetention: 3, MaxAsks: 4, Timeout: 5,
 	}
-	optional := map[string]bool{"URL": true, "CredentialsFile": true, "InProcess": true, "Undelivered": true}
+	optional := map[string]bool{"URL": true, "CredentialsFile": true, "InProcess": true}
 	checkDefaults(t, set, set.WithDefaults(), Config{}.WithDefaults(), optional)
 
 	loop := ConsumerConfig{Slots: 1, Drain: 2, Hold: 3, MaxAttempts: 4}

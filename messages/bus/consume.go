@@ -49,15 +49,22 @@ func (b *Bus) ConsumeEvents(ctx context.Context, c ConsumerConfig, handle func(c
 		consumer: messages.ConsumerEvents,
 		kind:     messages.FailureEvent,
 		ackWait:  b.cfg.ackWait(),
-		handle: func(ctx context.Context, t *task) JobResult {
-			env, err := messages.ParseEnvelope(t.msg.Headers(), t.msg.Data())
-			if err != nil {
-				return JobResult{Result: Park(messages.ReasonPoison, err)}
-			}
-			t.name(env.EventID, env.CallID)
-			return JobResult{Result: handle(ctx, Delivery{Envelope: env, Attempt: t.attempt, Sequence: t.sequence, Stored: t.stored})}
-		},
+		handle: envelopes(func(ctx context.Context, t *task, env messages.Envelope) Result {
+			return handle(ctx, Delivery{Envelope: env, Attempt: t.attempt, Sequence: t.sequence, Stored: t.stored})
+		}),
 	})
+}
+
+// envelopes is a loop's handler for messages that are envelopes.
+func envelopes(handle func(ctx context.Context, t *task, env messages.Envelope) Result) func(context.Context, *task) JobResult {
+	return func(ctx context.Context, t *task) JobResult {
+		env, err := messages.ParseEnvelope(t.msg.Headers(), t.msg.Data())
+		if err != nil {
+			return JobResult{Result: Park(messages.ReasonPoison, err)}
+		}
+		t.name(env.EventID, env.CallID)
+		return JobResult{Result: handle(ctx, t, env)}
+	}
 }
 
 // ConsumeJobs is ConsumeEvents for the dial jobs that belong to no campaign. Its
@@ -92,7 +99,7 @@ type loop struct {
 	bus   *Bus
 	cfg   ConsumerConfig
 	log   *slog.Logger
-	slots chan struct{} // one element for each slot in use or reserved
+	slots slots
 
 	mu      sync.Mutex
 	running map[*task]string // what is being handled, for the log of a drain
@@ -108,26 +115,48 @@ type task struct {
 	stored   time.Time
 }
 
+// slots is places in use or reserved, one element each, up to its capacity.
+type slots chan struct{}
+
 func (b *Bus) consume(ctx context.Context, c ConsumerConfig, l *loop) error {
+	if err := l.start(b, c); err != nil {
+		return err
+	}
+	pulls := make([]puller, pullsInFlight)
+	for n := range pulls {
+		pulls[n] = puller{l.consumer, l.fetch}
+	}
+	return l.run(ctx, pulls)
+}
+
+func (l *loop) start(b *Bus, c ConsumerConfig) error {
 	l.bus, l.cfg = b, c.WithDefaults()
 	if err := l.cfg.Validate(); err != nil {
 		return err
 	}
 	l.log = b.log.With("stream", l.stream, "consumer", l.consumer)
-	l.slots = make(chan struct{}, l.cfg.Slots)
+	l.slots = make(slots, l.cfg.Slots)
 	l.running = make(map[*task]string)
-	return l.run(ctx)
+	return nil
 }
 
-func (l *loop) run(ctx context.Context) error {
+// puller keeps one consumer pulled. Its once makes one pull, waits for room before
+// it if there is none, and starts a handler for each message that comes; it returns
+// nil without having pulled when intake has ended.
+type puller struct {
+	consumer string
+	once     func(intake, work context.Context, consumer jetstream.Consumer, handlers *sync.WaitGroup) error
+}
+
+func (l *loop) run(ctx context.Context, pullers []puller) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	var pulls, handlers sync.WaitGroup
 	var failed error
 	var once sync.Once
-	for range pullsInFlight {
+	for _, p := range pullers {
 		pulls.Go(func() {
-			if err := l.pull(ctx, work, &handlers); err != nil {
+			if err := l.pull(ctx, work, p, &handlers); err != nil {
 				once.Do(func() { failed = err })
 			}
 		})
@@ -146,24 +175,18 @@ func (l *loop) run(ctx context.Context) error {
 	return failed
 }
 
-// pull fetches and hands out until ctx ends. It returns an error only when the bus
-// was closed under it.
-func (l *loop) pull(ctx, work context.Context, handlers *sync.WaitGroup) error {
+// pull pulls until ctx ends. It returns an error only when the bus was closed under
+// it.
+func (l *loop) pull(ctx, work context.Context, p puller, handlers *sync.WaitGroup) error {
 	var consumer jetstream.Consumer
-	for failures := 0; ; {
-		n := l.reserve(ctx)
-		if n == 0 {
-			return nil
-		}
-		var used int
+	for failures := 0; ctx.Err() == nil; {
 		var err error
 		if consumer == nil {
-			consumer, err = l.find(ctx)
+			consumer, err = l.find(ctx, p.consumer)
 		}
 		if err == nil {
-			used, err = l.fetch(work, consumer, n, handlers)
+			err = p.once(ctx, work, consumer, handlers)
 		}
-		l.release(n - used)
 		if err == nil {
 			failures = 0
 			continue
@@ -183,24 +206,28 @@ func (l *loop) pull(ctx, work context.Context, handlers *sync.WaitGroup) error {
 		case <-time.After(delayAt(failures, 50*time.Millisecond, time.Second)):
 		}
 	}
+	return nil
 }
 
-// reserve waits for a slot and takes as many as are free, up to one pull's batch.
-// It takes none when ctx has ended.
-func (l *loop) reserve(ctx context.Context) int {
-	select {
-	case <-ctx.Done():
-		return 0
-	case l.slots <- struct{}{}:
-	}
-	if ctx.Err() != nil { // both were ready
-		l.release(1)
-		return 0
-	}
-	n := 1
-	for n < pullBatch {
+// reserve waits until it has least places and takes more, up to most, where they are
+// free. It takes none when ctx has ended. There is to be no other who waits for more
+// than one.
+func (s slots) reserve(ctx context.Context, least, most int) int {
+	n := 0
+	for n < least {
 		select {
-		case l.slots <- struct{}{}:
+		case <-ctx.Done():
+		case s <- struct{}{}:
+			n++
+		}
+		if ctx.Err() != nil { // also when both were ready
+			s.release(n)
+			return 0
+		}
+	}
+	for n < most {
+		select {
+		case s <- struct{}{}:
 			n++
 		default:
 			return n
@@ -209,66 +236,89 @@ func (l *loop) reserve(ctx context.Context) int {
 	return n
 }
 
-func (l *loop) release(n int) {
+func (s slots) release(n int) {
 	for range n {
-		<-l.slots
+		<-s
 	}
 }
 
-// repairTimeout bounds the requests a loop makes to find or make its consumer. One
-// that goes to a NATS that is going away is never answered, and meanwhile nothing is
-// fetched.
+// repairTimeout bounds the requests a loop makes to find or make its consumer; until
+// they are answered nothing is fetched.
 const repairTimeout = 2 * time.Second
 
-func (l *loop) find(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
+func (l *loop) find(ctx context.Context, consumer string) (jetstream.Consumer, error) {
+	if err := l.connected(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := l.bus.linkedFor(ctx, repairTimeout)
 	defer cancel()
-	return l.bus.js.Consumer(ctx, l.stream, l.consumer) //nolint:wrapcheck // recover tells these errors apart and logs them with their place
+	return l.bus.js.Consumer(ctx, l.stream, consumer) //nolint:wrapcheck // recover tells these errors apart and logs them with their place
 }
 
-// fetch makes one pull for n messages and starts a handler for each that comes. It
-// returns how many there were.
-//
-// Without a connection nothing is pulled: nats.go would leave a subscription behind
-// for each pull that fails.
-func (l *loop) fetch(work context.Context, consumer jetstream.Consumer, n int, handlers *sync.WaitGroup) (int, error) {
-	if !l.bus.nc.IsConnected() {
-		if l.bus.nc.IsClosed() {
-			return 0, nats.ErrConnectionClosed
-		}
-		return 0, errDisconnected
+// connected is why nothing can be pulled. Without a connection nothing is to be:
+// nats.go would leave a subscription behind for each pull that fails.
+func (l *loop) connected() error {
+	switch {
+	case l.bus.nc.IsConnected():
+		return nil
+	case l.bus.nc.IsClosed():
+		return nats.ErrConnectionClosed
+	}
+	return errDisconnected
+}
+
+// fetch makes one pull, for as many messages as there are free slots, up to one
+// pull's batch, and starts a handler for each that comes.
+func (l *loop) fetch(intake, work context.Context, consumer jetstream.Consumer, handlers *sync.WaitGroup) error {
+	n := l.slots.reserve(intake, 1, pullBatch)
+	if n == 0 {
+		return nil
+	}
+	used := 0
+	defer func() { l.slots.release(n - used) }()
+	if err := l.connected(); err != nil {
+		return err
 	}
 	began := time.Now()
 	batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(pullExpiry))
 	if err != nil {
-		return 0, err //nolint:wrapcheck // as in find
+		return err //nolint:wrapcheck // as in find
 	}
-	used := 0
 	for msg := range batch.Messages() {
-		// This process was stopped, or starved, for so long that the server has given
-		// the message to somebody else. It must not be handled here as well.
-		if time.Since(began) > pullExpiry+l.ackWait {
-			l.bus.counts.stale.Add(1)
+		if l.stale(began, pullExpiry) {
 			continue
 		}
 		used++
 		handlers.Go(func() {
-			defer l.release(1)
-			l.process(work, msg)
+			defer l.slots.release(1)
+			if t := l.take(msg); t != nil {
+				t.process(work)
+			}
 		})
 	}
-	return used, batch.Error() //nolint:wrapcheck // as in find
+	return batch.Error() //nolint:wrapcheck // as in find
+}
+
+// stale reports whether this process was stopped, or starved, for so long that the
+// server has given what this pull brings to somebody else. It must not be handled
+// here as well.
+func (l *loop) stale(began time.Time, expiry time.Duration) bool {
+	if time.Since(began) <= expiry+l.ackWait {
+		return false
+	}
+	l.bus.counts.stale.Add(1)
+	return true
 }
 
 // recover looks at a failed pull. A consumer or stream that is gone is created
 // again, as a restart of this process would do; everything else is waited for.
 func (l *loop) recover(ctx context.Context, err error) {
 	switch {
-	case errors.Is(err, errDisconnected): // logged when it happened
+	case errors.Is(err, errDisconnected), !l.bus.nc.IsConnected(): // logged when it happened
 	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDeleted),
 		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, nats.ErrNoResponders):
 		l.log.Error("the consumer is gone, creating it again", "error", err)
-		setup, cancel := context.WithTimeout(ctx, repairTimeout)
+		setup, cancel := l.bus.linkedFor(ctx, repairTimeout)
 		defer cancel()
 		if err := l.bus.Setup(setup); err != nil && ctx.Err() == nil {
 			l.log.Error("the consumer could not be created", "error", err)
@@ -278,18 +328,24 @@ func (l *loop) recover(ctx context.Context, err error) {
 	}
 }
 
-// process handles one delivery and settles it.
-func (l *loop) process(work context.Context, msg jetstream.Msg) {
+// take makes a task of a delivery and holds its message; nil when it is none.
+func (l *loop) take(msg jetstream.Msg) *task {
 	meta, err := msg.Metadata()
 	if err != nil {
 		l.log.Error("a message without delivery data came in; it cannot be acked", "subject", msg.Subject(), "error", err)
-		return
+		return nil
+	}
+	if meta.NumDelivered > 1 {
+		l.bus.counts.redelivered.Add(1)
 	}
 	t := &task{loop: l, msg: msg, attempt: int(min(meta.NumDelivered, math.MaxInt32)), sequence: meta.Sequence.Stream, stored: meta.Timestamp}
-	t.name(fmt.Sprintf("%s #%d", msg.Subject(), t.sequence), "")
-	defer t.finish()
-
 	t.hold = holdMessage(msg, l.ackWait, l.cfg.Hold, l.log)
+	return t
+}
+
+// process handles a delivery and settles it.
+func (t *task) process(work context.Context) {
+	defer t.finish()
 	defer t.hold.release()
 	t.settle(work, t.handle(work))
 }
@@ -297,6 +353,7 @@ func (l *loop) process(work context.Context, msg jetstream.Msg) {
 // handle runs the loop's handler, contained.
 func (t *task) handle(work context.Context) (r JobResult) {
 	l := t.loop
+	t.name(fmt.Sprintf("%s #%d", t.msg.Subject(), t.sequence), "")
 	if t.attempt > l.cfg.MaxAttempts {
 		return JobResult{Result: Park(messages.ReasonExhausted, fmt.Errorf(
 			"%d deliveries were used up: the workers that had it died, or let it run out of time", t.attempt-1))}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ var (
 //
 //	<prefix>.stored.<token>      the PubAck of a publish
 //	<prefix>.reply.<token>       a worker's reply to an ask
-//	<prefix>.undelivered.<inbox> no responders: a reply of ours to <inbox> reached nobody
+//	<prefix>.undelivered.<call>.<event>  no responders: our reply to this event reached nobody
 //
 // A token lives until its Pending is closed or has all its values, so what nobody
 // answers is forgotten with the question. Its handler only does a look-up and a
@@ -66,8 +67,25 @@ func (in *inbox) subscribe(nc *nats.Conn) error {
 func (in *inbox) storedSubject(token string) string { return in.prefix + ".stored." + token }
 func (in *inbox) replySubject(token string) string  { return in.prefix + ".reply." + token }
 
-// undeliveredSubject is where NATS answers when nobody listens on to.
-func (in *inbox) undeliveredSubject(to string) string { return in.prefix + ".undelivered." + to }
+// undeliveredSubject is where NATS answers when nobody listens for the reply to env.
+// It says all there is to know, so that nothing has to be remembered for a reply that
+// arrives. Ids that are too long to travel in it are left out.
+func (in *inbox) undeliveredSubject(env messages.Envelope) string {
+	call, event := encodeID(env.CallID), encodeID(env.EventID)
+	if len(call)+len(event) > maxIDs {
+		call, event = encodeID(""), encodeID("")
+	}
+	return in.prefix + ".undelivered." + call + "." + event
+}
+
+// encodeID makes any id one token of a subject; the prefix keeps an empty one from
+// being an empty token.
+func encodeID(id string) string { return "=" + base64.RawURLEncoding.EncodeToString([]byte(id)) }
+
+func decodeID(token string) (string, error) {
+	id, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "="))
+	return string(id), err //nolint:wrapcheck // the caller knows the token
+}
 
 // open makes a token and the Pending that waits for it. Only asks are bounded:
 // plain publishes are bounded by their blocked callers, and must get through when
@@ -176,11 +194,18 @@ func (in *inbox) disconnected() {
 	}
 }
 
-func (in *inbox) undelivered(to string) {
+func (in *inbox) undelivered(ids string) {
 	in.bus.counts.undelivered.Add(1)
-	in.bus.log.Warn("nobody was listening for a reply any more", "inbox", to)
-	if f := in.bus.cfg.Undelivered; f != nil {
-		f(to)
+	first, second, _ := strings.Cut(ids, ".")
+	call, callErr := decodeID(first)
+	event, eventErr := decodeID(second)
+	if err := errors.Join(callErr, eventErr); err != nil || call == "" || event == "" {
+		in.bus.log.Error("nobody was listening for a reply any more, and its ids did not fit its subject", "ids", ids, "error", err)
+		return
+	}
+	in.bus.log.Warn("nobody was listening for a reply any more", "call", call, "event", event)
+	if f := in.bus.onUndelivered.Load(); f != nil {
+		(*f)(call, event)
 	}
 }
 

@@ -17,6 +17,8 @@ type proxy struct {
 	listen net.Listener
 	work   sync.WaitGroup
 
+	blocked atomic.Bool // accept nobody
+
 	mu    sync.Mutex
 	links []*link
 }
@@ -49,6 +51,10 @@ func (p *proxy) accept() {
 		c, err := p.listen.Accept()
 		if err != nil {
 			return
+		}
+		if p.blocked.Load() {
+			_ = c.Close()
+			continue
 		}
 		s, err := net.Dial("tcp", p.target)
 		if err != nil {
@@ -96,6 +102,11 @@ func (p *proxy) each(f func(*link)) {
 
 // cut closes every connection.
 func (p *proxy) cut() { p.each((*link).close) }
+
+// block keeps new connections from being made.
+func (p *proxy) block() { p.blocked.Store(true) }
+
+func (p *proxy) unblock() { p.blocked.Store(false) }
 
 // muteUp lets nothing more reach the server.
 func (p *proxy) muteUp() { p.each(func(k *link) { k.muteUp.Store(true) }) }

@@ -57,24 +57,72 @@ func (b *Bus) Tell(ctx context.Context, env messages.Envelope) error {
 	return b.publish(ctx, &nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body})
 }
 
-// Reply sends a worker's reply to an envelope's ReplyTo. It hands the bytes to the
-// connection and never waits, so ctx is not consulted. When nobody listens on to
-// any more, NATS says so at once, and that is counted and given to
-// Config.Undelivered; an error means that it was not sent at all.
-func (b *Bus) Reply(_ context.Context, to string, r messages.Reply) error {
+// TellAll stores envelopes that nobody waits for, in their order, many on their way
+// at once, and returns once all are stored. stored is how many of them, from the
+// first, surely are; err is what became of the one after those. Of the rest some may
+// be stored as well: telling them again is harmless, event ids are recognised. ctx
+// bounds the whole.
+func (b *Bus) TellAll(ctx context.Context, envs []messages.Envelope) (stored int, err error) {
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	sent := make([]*sending, 0, len(envs))
+	defer func() {
+		for _, s := range sent {
+			s.close()
+		}
+	}()
+	var refused error // the first that could not be sent; nothing is sent after it
+	for stored < len(envs) {
+		for refused == nil && len(sent) < min(len(envs), stored+tellWindow) {
+			env := envs[len(sent)]
+			var s *sending
+			if s, refused = b.send(&nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body}); refused == nil {
+				sent = append(sent, s)
+			}
+		}
+		if stored == len(sent) {
+			return stored, refused
+		}
+		if err := sent[stored].wait(ctx); err != nil {
+			return stored, err
+		}
+		stored++
+	}
+	return stored, nil
+}
+
+// Reply sends a worker's reply to env, the event that is answered, on its ReplyTo. It
+// hands the bytes to the connection and never waits, so ctx is not consulted. When
+// nobody listens there any more, NATS says so at once, and that is counted and given
+// to the function of OnUndelivered; an error means that it was not sent at all.
+func (b *Bus) Reply(_ context.Context, env messages.Envelope, r messages.Reply) error {
+	to := env.ReplyTo
 	if !publishable(to) {
 		return messages.Errorf(messages.CodeInvalid, "reply inbox %q is not a subject one can publish to", to)
 	}
-	m := &nats.Msg{Subject: to, Header: r.Header(), Data: r.Action, Reply: b.inbox.undeliveredSubject(to)}
+	m := &nats.Msg{Subject: to, Header: r.Header(), Data: r.Action, Reply: b.inbox.undeliveredSubject(env)}
 	if err := b.nc.PublishMsg(m); err != nil {
 		return publishError(to, err)
 	}
 	return nil
 }
 
-// maxInbox bounds the subject of a reply in bytes. It travels twice in one protocol
-// line, and the server closes a connection that sends a line above 4 KiB.
-const maxInbox = 512
+// OnUndelivered sets what is called with the call and event of a reply that nobody
+// was listening for any more: the ingress that asked is gone, or gave up. It is to be
+// set before anything is consumed. f runs on the goroutine that hears every PubAck
+// and reply of this process, so it must not block.
+func (b *Bus) OnUndelivered(f func(callID, eventID string)) { b.onUndelivered.Store(&f) }
+
+// tellWindow is how many envelopes of a TellAll are on their way at once.
+const tellWindow = 512
+
+// maxInbox and maxIDs bound the subject of a reply and the encoded ids in its own
+// reply subject, in bytes. Both travel in one protocol line, and the server closes a
+// connection that sends a line above 4 KiB.
+const (
+	maxInbox = 512
+	maxIDs   = 2 << 10
+)
 
 // publishable reports whether a reply may be sent to s. It comes from a message
 // header, and what the server takes for a protocol error would cost everything else
@@ -152,27 +200,55 @@ func failureMessage(f messages.Failure, id string) *nats.Msg {
 // connection, when the connection is lost, and when no stream takes the message;
 // it does not try again, every caller has a way to.
 func (b *Bus) publish(ctx context.Context, m *nats.Msg) error {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, b.cfg.Timeout)
-		defer cancel()
-	}
-	token, p, err := b.inbox.open(false)
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	s, err := b.send(m)
 	if err != nil {
 		return err
 	}
-	defer p.Close()
+	defer s.close()
+	return s.wait(ctx)
+}
+
+// bounded gives ctx the Timeout if it has no deadline.
+func (b *Bus) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, b.cfg.Timeout)
+}
+
+// sending is a message on its way to a stream.
+type sending struct {
+	subject string
+	pending *Pending
+}
+
+// send hands a message to the connection. What it returns is to be closed.
+func (b *Bus) send(m *nats.Msg) (*sending, error) {
+	token, p, err := b.inbox.open(false)
+	if err != nil {
+		return nil, err
+	}
 	m.Reply = b.inbox.storedSubject(token)
 	if err := b.nc.PublishMsg(m); err != nil {
-		return publishError(m.Subject, err)
+		p.Close()
+		return nil, publishError(m.Subject, err)
 	}
+	return &sending{subject: m.Subject, pending: p}, nil
+}
+
+// wait waits for the PubAck.
+func (s *sending) wait(ctx context.Context) error {
 	select {
-	case err := <-p.Stored:
-		return publishError(m.Subject, err)
+	case err := <-s.pending.Stored:
+		return publishError(s.subject, err)
 	case <-ctx.Done():
-		return messages.Errorf(messages.CodeTimeout, "publish to %s: no confirmation in time, it may or may not be stored: %w", m.Subject, context.Cause(ctx))
+		return messages.Errorf(messages.CodeTimeout, "publish to %s: no confirmation in time, it may or may not be stored: %w", s.subject, context.Cause(ctx))
 	}
 }
+
+func (s *sending) close() { s.pending.Close() }
 
 // errCodeHeadersTooLarge is how a PubAck refuses a header block above 64 KiB;
 // nats.go has no name for it.

@@ -11,8 +11,9 @@ import (
 type Delivery struct {
 	messages.Envelope
 	Attempt  int       // 1 for the first
-	Sequence uint64    // in the events stream
-	Stored   time.Time // when the stream took it
+	Sequence uint64    // in the events stream, also when it comes from the late lane
+	Stored   time.Time // when the stream that it comes from took it
+	Deferred bool      // it comes from the late lane: nobody waits for a reply
 }
 
 // Result is what a handler wants done with its message. Handlers never see the

@@ -22,16 +22,22 @@ func (t *task) settle(work context.Context, r JobResult) {
 	case t.attempt >= l.cfg.MaxAttempts:
 		t.park(work, messages.ReasonExhausted, fmt.Errorf("%d deliveries were used up, the last failed: %w", t.attempt, cause(r.err)))
 	default:
-		delay := r.after
-		if delay <= 0 {
-			delay = retryDelay(t.attempt)
-		}
-		if t.attempt >= 3 { // the first two tell of a hiccup, and there may be thousands of them
-			l.log.Warn("a message could not be processed, trying again", "sequence", t.sequence, "attempt", t.attempt, "in", delay, "error", r.err)
-		}
-		l.bus.counts.retried.Add(1)
-		t.nak(delay)
+		t.nak(t.retry(r, retryDelay(t.attempt)))
 	}
+}
+
+// retry is the delay before the next attempt, otherwise if the handler leaves it to the
+// loop. It counts and logs that there will be one.
+func (t *task) retry(r JobResult, otherwise time.Duration) time.Duration {
+	delay := r.after
+	if delay <= 0 {
+		delay = otherwise
+	}
+	if t.attempt >= 3 { // the first two tell of a hiccup, and there may be thousands of them
+		t.loop.log.Warn("a message could not be processed, trying again", "sequence", t.sequence, "attempt", t.attempt, "in", delay, "error", r.err)
+	}
+	t.loop.bus.counts.retried.Add(1)
+	return delay
 }
 
 // ack acks the message and, where acks are confirmed, runs after once it is.

@@ -35,7 +35,13 @@ func (b *Bus) Setup(ctx context.Context) error {
 		}
 		wrong = append(wrong, consumerDifferences(want.stream, have, want.config)...)
 	}
-	return errors.Join(wrong...)
+	if len(wrong) > 0 {
+		return errors.Join(wrong...)
+	}
+	if err := b.late.look(ctx); err != nil { // before the first event is stepped
+		return setupError("stream "+messages.StreamLate, err)
+	}
+	return nil
 }
 
 // setupError tells a configuration the server refuses, which stays wrong, from a
@@ -123,8 +129,8 @@ func consumerDifferences(stream string, have, want jetstream.ConsumerConfig) []e
 			{"deliver_policy", have.DeliverPolicy, want.DeliverPolicy, "", ""},
 			{"ack_policy", have.AckPolicy, want.AckPolicy, "", ""},
 			{"replay_policy", have.ReplayPolicy, want.ReplayPolicy, "", ""},
-			{"filter_subject", filters(have), filters(want), "--filter='" + want.FilterSubject + "'", ""},
-			{"ack_wait", have.AckWait, want.AckWait, "--wait=" + want.AckWait.String(), "OFFHOOK_ANSWER_WITHIN (ack_wait is two fifths of it)"},
+			{"filter_subject", filters(have), filters(want), filterFlags(want), ""},
+			{"ack_wait", have.AckWait, want.AckWait, "--wait=" + want.AckWait.String(), ackWaitField(want.Durable)},
 			{"backoff", have.BackOff, want.BackOff, "--backoff=none", ""},
 			{"max_deliver", have.MaxDeliver, want.MaxDeliver, fmt.Sprintf("--max-deliver=%d", want.MaxDeliver), ""},
 			{"max_ack_pending", have.MaxAckPending, want.MaxAckPending, fmt.Sprintf("--max-pending=%d", want.MaxAckPending), ""},
@@ -136,6 +142,8 @@ func consumerDifferences(stream string, have, want jetstream.ConsumerConfig) []e
 			{"inactive_threshold", have.InactiveThreshold, want.InactiveThreshold, "--inactive-threshold=0s", ""},
 			{"num_replicas", have.Replicas, want.Replicas, fmt.Sprintf("--replicas=%d", want.Replicas), "OFFHOOK_REPLICAS"},
 			{"priority_policy", int(have.PriorityPolicy), int(want.PriorityPolicy), "", ""},
+			{"priority_groups", have.PriorityGroups, want.PriorityGroups, "", ""},
+			{"priority_timeout", have.PinnedTTL, want.PinnedTTL, "", ""},
 		})
 }
 
@@ -168,6 +176,11 @@ func filters(c jetstream.ConsumerConfig) string {
 	return strings.Join(c.FilterSubjects, ",")
 }
 
+// filterFlags is filters for the nats command line.
+func filterFlags(c jetstream.ConsumerConfig) string {
+	return "--filter='" + strings.ReplaceAll(filters(c), ",", "' --filter='") + "'"
+}
+
 // retentionField is the setting that decides a stream's max_age.
 func retentionField(stream string) string {
 	switch stream {
@@ -175,6 +188,14 @@ func retentionField(stream string) string {
 		return "OFFHOOK_EVENTS_RETENTION"
 	case messages.StreamRecords:
 		return "OFFHOOK_RECORDS_RETENTION"
+	}
+	return ""
+}
+
+// ackWaitField is the setting that decides a consumer's ack_wait.
+func ackWaitField(consumer string) string {
+	if consumer == messages.ConsumerEvents {
+		return "OFFHOOK_ANSWER_WITHIN (ack_wait is two fifths of it)"
 	}
 	return ""
 }

@@ -102,6 +102,14 @@ func TestSetupRefusesAStreamThatDiffers(t *testing.T) {
 			[]string{"allow_msg_ttl", `has "true"`, "nats stream backup"},
 		},
 		{
+			messages.StreamLate, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+			[]string{"max_age", `has "1h0m0s"`, `needs "0s"`, "nats stream edit OFFHOOK_LATE --max-age=0s"},
+		},
+		{
+			messages.StreamLate, func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+			[]string{"discard", `has "DiscardOld"`, "nats stream edit OFFHOOK_LATE --discard=new"},
+		},
+		{
 			messages.StreamJobs, func(c *jetstream.StreamConfig) { c.DenyPurge = true },
 			[]string{"deny_purge", `has "true"`, "nats stream backup"},
 		},
@@ -239,6 +247,62 @@ func TestSetupRefusesAConsumerThatDiffers(t *testing.T) {
 	}
 	if err := b.Setup(within(t, patience)); err != nil {
 		t.Errorf("restored: %v", err)
+	}
+}
+
+func TestSetupRefusesALaneThatDiffers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		change func(*jetstream.ConsumerConfig)
+		want   []string
+	}{
+		{
+			func(c *jetstream.ConsumerConfig) { c.FilterSubjects = c.FilterSubjects[1:] },
+			[]string{"filter_subject", "--filter='offhook.late.03' --filter='offhook.late.11'"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.PriorityPolicy, c.PriorityGroups, c.PinnedTTL = 0, nil, 0 },
+			[]string{"priority_policy", "priority_groups", `needs "[worker]"`, "priority_timeout", `needs "2s"`, "nats consumer rm"},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.PinnedTTL = time.Minute },
+			[]string{"priority_timeout", `has "1m0s"`, `needs "2s"`},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 1000 },
+			[]string{"max_ack_pending", `needs "128"`},
+		},
+		{
+			func(c *jetstream.ConsumerConfig) { c.AckWait = 30 * time.Second },
+			[]string{"ack_wait", `needs "3s"`, "--wait=3s"},
+		},
+	}
+	b := connect(t, startServer(t))
+	for _, tt := range tests {
+		good := consumerInfo(t, b, messages.StreamLate, laneName(3)).Config
+		bad := good
+		tt.change(&bad)
+		if err := b.js.DeleteConsumer(within(t, patience), messages.StreamLate, laneName(3)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.js.CreateConsumer(within(t, patience), messages.StreamLate, bad); err != nil {
+			t.Fatal(err)
+		}
+		err := b.Setup(within(t, patience))
+		for _, w := range append(tt.want, "consumer OFFHOOK_LATE late-3") {
+			if !strings.Contains(fmt.Sprint(err), w) {
+				t.Errorf("%q does not say %q", err, w)
+			}
+		}
+		if strings.Contains(fmt.Sprint(err), "OFFHOOK_ANSWER_WITHIN") {
+			t.Errorf("%q blames a setting that a lane does not depend on", err)
+		}
+		if err := b.js.DeleteConsumer(within(t, patience), messages.StreamLate, laneName(3)); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Setup(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -18,8 +18,13 @@ import (
 
 // childURL is the environment variable that makes this test binary a worker: it
 // consumes events from that server until its standard input is closed, and prints a
-// line for each.
-const childURL = "OFFHOOK_BUS_TEST_CHILD_URL"
+// line for each. With childLate set as well it consumes the late lane, slowly.
+const (
+	childURL  = "OFFHOOK_BUS_TEST_CHILD_URL"
+	childLate = "OFFHOOK_BUS_TEST_CHILD_LATE"
+)
+
+const childPace = 30 * time.Millisecond
 
 const stoppedAckWait = 300 * time.Millisecond
 
@@ -32,7 +37,13 @@ func child() int {
 	cfg := Config{URL: os.Getenv(childURL), Name: "child"}
 	ackWaitOf(stoppedAckWait)(&cfg)
 	b, err := Connect(ctx, cfg, discard)
-	if err == nil {
+	if err == nil && os.Getenv(childLate) != "" {
+		err = b.ConsumeLate(ctx, ConsumerConfig{}, always, func(_ context.Context, d Delivery) Result {
+			<-time.After(childPace)
+			fmt.Fprintln(os.Stdout, "handled", d.EventID)
+			return Done()
+		})
+	} else if err == nil {
 		err = b.ConsumeEvents(ctx, ConsumerConfig{Slots: pullBatch}, func(_ context.Context, d Delivery) Result {
 			fmt.Fprintln(os.Stdout, "handled", d.CallID)
 			return Done()
@@ -50,6 +61,44 @@ func child() int {
 	return 0
 }
 
+// worker is another process that consumes.
+type worker struct {
+	*exec.Cmd
+	in    io.Closer   // closing it ends the process in good order
+	lines chan string // what it prints; closed when it ends
+}
+
+func startWorker(t *testing.T, url string, env ...string) *worker {
+	t.Helper()
+	w := &worker{Cmd: exec.CommandContext(within(t, patience), os.Args[0]), lines: make(chan string, 1000)}
+	w.Env = append(append(os.Environ(), childURL+"="+url), env...)
+	var err error
+	if w.in, err = w.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(w.lines)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			w.lines <- s.Text()
+		}
+	}()
+	return w
+}
+
+func (w *worker) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := w.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A worker that is stopped (SIGSTOP: a paused container, a
 // frozen machine) with messages already sent to it. They go to another worker after
 // ack-wait; when the stopped one goes on, it must not handle them too.
@@ -57,33 +106,15 @@ func TestAStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	b := connect(t, s, ackWaitOf(stoppedAckWait))
-	cmd := exec.CommandContext(within(t, patience), os.Args[0])
-	cmd.Env = append(os.Environ(), childURL+"="+s.URL())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := make(chan string, 100)
-	go func() {
-		defer close(lines)
-		for s := bufio.NewScanner(out); s.Scan(); {
-			lines <- s.Text()
-		}
-	}()
+	w := startWorker(t, s.URL())
+	lines := w.lines
 
 	tell(t, b, event("first"))
 	if line := receive(t, "the worker's first event", lines); line != "handled first" {
 		t.Fatalf("got %q", line)
 	}
 	const each = 3
-	taken := stopWithEvents(t, b, cmd.Process, lines, each)
+	taken := stopWithEvents(t, b, w.Process, lines, each)
 
 	var redelivered atomic.Int32
 	got := make(chan string, 10)
@@ -104,14 +135,12 @@ func TestAStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.T) {
 		t.Errorf("%d events were redelivered, the stopped worker had %d", n, taken)
 	}
 
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	w.signal(t, syscall.SIGCONT)
 	tell(t, b, event("last"))
 	if line := receive(t, "the worker goes on", lines); line != "handled last" {
 		t.Errorf("got %q: it handled what somebody else had handled", line)
 	}
-	if err := in.Close(); err != nil {
+	if err := w.in.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for line := range lines {
@@ -120,7 +149,7 @@ func TestAStoppedWorkerLosesItsEventsAndDoesNotHandleThemLater(t *testing.T) {
 		}
 		t.Logf("the stopped worker had %d events and dropped: %s", taken, line)
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := w.Wait(); err != nil {
 		t.Errorf("the worker: %v", err)
 	}
 }

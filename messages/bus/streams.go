@@ -1,6 +1,9 @@
 package bus
 
 import (
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -39,6 +42,19 @@ func (c Config) ackWait() time.Duration { return c.AnswerWithin * 2 / 5 }
 // raced needlessly.
 const jobAckWait = 10 * time.Second
 
+// The late lane's consumers. A worker that has had events lately pulls for laneActive,
+// which keeps its pin; one that has had none for laneIdle, which costs the server
+// little. When its worker dies, a lane goes on after laneAckWait.
+const (
+	laneGroup   = "worker"
+	laneBatch   = 64
+	laneHand    = 2 * laneBatch
+	laneActive  = time.Second
+	laneIdle    = 5 * time.Second
+	lanePinned  = 2 * time.Second
+	laneAckWait = 3 * time.Second
+)
+
 // streams is what the streams must look like. All of them refuse when full instead
 // of discarding what is old, and take no roll-up (one outside message with a roll-up
 // header can erase a stream), no schedules (they force roll-up on) and no TTL (the
@@ -54,13 +70,21 @@ func (c Config) streams() []jetstream.StreamConfig {
 		MaxMsgSize:   -1,
 		MaxConsumers: 1000,
 	}
-	events, jobs, records, failed := base, base, base, base
+	events, late, jobs, records, failed := base, base, base, base, base
 
 	events.Name = messages.StreamEvents
 	events.Subjects = []string{messages.SubjectsEvents}
 	events.Retention = jetstream.LimitsPolicy
 	events.MaxAge = c.EventsRetention
 	events.MaxMsgSize = maxMessage
+
+	// A work queue: what is stepped is gone, so that what it holds is what is still to
+	// be done. No age limit: an outage may last. Its own header makes a message larger
+	// than it was in the events stream.
+	late.Name = messages.StreamLate
+	late.Subjects = []string{messages.SubjectsLate}
+	late.Retention = jetstream.WorkQueuePolicy
+	late.MaxMsgSize = maxMessage + 1<<10
 
 	// A work queue: an acked job is gone, and no second consumer can read it. One
 	// durable consumer for each campaign and zone set; unset, the server's limit
@@ -81,7 +105,7 @@ func (c Config) streams() []jetstream.StreamConfig {
 	failed.Subjects = []string{messages.SubjectsFailed}
 	failed.Retention = jetstream.LimitsPolicy
 
-	return []jetstream.StreamConfig{events, jobs, records, failed}
+	return []jetstream.StreamConfig{events, late, jobs, records, failed}
 }
 
 // durable is one durable consumer and the stream it belongs to.
@@ -127,5 +151,34 @@ func (c Config) durables() []durable {
 	direct.AckWait = jobAckWait
 	direct.MaxAckPending = 1000
 
-	return []durable{{messages.StreamEvents, events}, {messages.StreamJobs, direct}}
+	return append(c.lanes(base), durable{messages.StreamEvents, events}, durable{messages.StreamJobs, direct})
 }
+
+// lanes is the consumers of the late lane. Each gives its partitions to one worker at
+// a time, the pinned one, so that their events are stepped in order. That worker keeps
+// its pin by pulling; one that is gone or stopped loses it after lanePinned, and what
+// it had after laneAckWait.
+//
+// MaxAckPending is what one worker can have in hand, so that the next one has room for
+// all of it; see lane.claim.
+func (c Config) lanes(base jetstream.ConsumerConfig) []durable {
+	lanes := make([]durable, 0, messages.LateLanes)
+	for n := range messages.LateLanes {
+		lane := base
+		lane.Durable = laneName(n)
+		for p := n; p < messages.Partitions; p += messages.LateLanes {
+			lane.FilterSubjects = append(lane.FilterSubjects, strings.Replace(messages.SubjectsLate, "*", fmt.Sprintf("%02d", p), 1))
+		}
+		lane.AckWait = laneAckWait
+		lane.MaxAckPending = laneHand
+		lane.MaxRequestBatch = laneBatch
+		lane.MaxRequestExpires = laneIdle
+		lane.PriorityPolicy = jetstream.PriorityPolicyPinned
+		lane.PriorityGroups = []string{laneGroup}
+		lane.PinnedTTL = lanePinned
+		lanes = append(lanes, durable{messages.StreamLate, lane})
+	}
+	return lanes
+}
+
+func laneName(n int) string { return messages.ConsumerLate + strconv.Itoa(n) }

@@ -96,7 +96,7 @@ func TestTheServerRefusesGreedyPulls(t *testing.T) {
 func TestAFullStreamRefusesAndKeepsWhatItHas(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
-	for _, name := range []string{messages.StreamEvents, messages.StreamJobs, messages.StreamRecords, messages.StreamFailed} {
+	for _, name := range []string{messages.StreamEvents, messages.StreamLate, messages.StreamJobs, messages.StreamRecords, messages.StreamFailed} {
 		c := streamInfo(t, b, name).Config
 		c.MaxMsgs = 2
 		if _, err := b.js.UpdateStream(within(t, patience), c); err != nil {
@@ -105,6 +105,7 @@ func TestAFullStreamRefusesAndKeepsWhatItHas(t *testing.T) {
 	}
 	publish := map[string]func(n int) error{
 		messages.StreamEvents: func(int) error { return b.Tell(within(t, patience), event("c")) },
+		messages.StreamLate:   func(int) error { return b.Defer(within(t, patience), delivery("c", 1)) },
 		messages.StreamJobs:   func(int) error { return b.PublishJob(within(t, patience), job("j")) },
 		messages.StreamRecords: func(n int) error {
 			return b.PublishRecord(within(t, patience), messages.Record{CallID: "c", Revision: uint64(n)})
@@ -134,7 +135,7 @@ func TestNoHeaderErasesOrDelaysAnything(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	for stream, subject := range map[string]string{
-		messages.StreamEvents: messages.EventSubject("c"), messages.StreamJobs: messages.JobSubject("c", "z"),
+		messages.StreamEvents: messages.EventSubject("c"), messages.StreamJobs: messages.JobSubject("c", "z"), messages.StreamLate: messages.LateSubject("c"),
 		messages.StreamRecords: messages.RecordSubject("c"), messages.StreamFailed: messages.FailedSubject(messages.FailureJob),
 	} {
 		if _, err := b.js.Publish(within(t, patience), subject, []byte("held")); err != nil {
@@ -172,19 +173,24 @@ func TestTheJobsStreamTakesMoreThanAThousandConsumers(t *testing.T) {
 }
 
 // A work queue can only be looked at by direct get.
-func TestJobsCanBeLookedAtByDirectGet(t *testing.T) {
+func TestWorkQueuesCanBeLookedAtByDirectGet(t *testing.T) {
 	t.Parallel()
 	b := connect(t, startServer(t))
 	publishJob(t, b, job("j"))
-	m, err := b.nc.Request("$JS.API.DIRECT.GET."+messages.StreamJobs, []byte(`{"seq":1}`), patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m.Header.Get("Nats-Subject") != messages.JobSubject(messages.CampaignDirect, messages.ZoneAny) {
-		t.Errorf("got %v %q", m.Header, m.Data)
-	}
-	if n := streamInfo(t, b, messages.StreamJobs).State.Msgs; n != 1 {
-		t.Error("looking took the job")
+	deferEvent(t, b, delivery("c", 1))
+	for stream, subject := range map[string]string{
+		messages.StreamJobs: messages.JobSubject(messages.CampaignDirect, messages.ZoneAny), messages.StreamLate: messages.LateSubject("c"),
+	} {
+		m, err := b.nc.Request("$JS.API.DIRECT.GET."+stream, []byte(`{"seq":1}`), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Header.Get("Nats-Subject") != subject {
+			t.Errorf("got %v %q", m.Header, m.Data)
+		}
+		if n := streamInfo(t, b, stream).State.Msgs; n != 1 {
+			t.Errorf("%s: looking took the message", stream)
+		}
 	}
 }
 
@@ -196,6 +202,7 @@ func TestOnlyRecordsAreDeduplicated(t *testing.T) {
 	e := event("c")
 	for range 2 {
 		tell(t, b, e)
+		deferEvent(t, b, Delivery{Envelope: e})
 		publishJob(t, b, job("j"))
 		for revision := range uint64(2) {
 			if err := b.PublishRecord(within(t, patience), messages.Record{CallID: "c d", Revision: revision}); err != nil {
@@ -203,7 +210,7 @@ func TestOnlyRecordsAreDeduplicated(t *testing.T) {
 			}
 		}
 	}
-	for stream, want := range map[string]uint64{messages.StreamEvents: 2, messages.StreamJobs: 2, messages.StreamRecords: 2} {
+	for stream, want := range map[string]uint64{messages.StreamEvents: 2, messages.StreamLate: 2, messages.StreamJobs: 2, messages.StreamRecords: 2} {
 		if n := streamInfo(t, b, stream).State.Msgs; n != want {
 			t.Errorf("%s holds %d, want %d", stream, n, want)
 		}
@@ -219,6 +226,7 @@ func TestEverythingOutlivesTheServer(t *testing.T) {
 	b := connect(t, s, overTCP(s.URL()), ackWaitOf(200*time.Millisecond))
 	tell(t, b, event("c"))
 	publishJob(t, b, job("j"))
+	deferEvent(t, b, delivery("c", 1))
 	c, err := b.js.Consumer(within(t, patience), messages.StreamEvents, messages.ConsumerEvents)
 	if err != nil {
 		t.Fatal(err)
@@ -234,8 +242,10 @@ func TestEverythingOutlivesTheServer(t *testing.T) {
 	if attempt := receive(t, "the un-acked event", got); attempt != 2 {
 		t.Errorf("attempt %d, want 2: the count outlives the server as well", attempt)
 	}
-	if n := streamInfo(t, again, messages.StreamJobs).State.Msgs; n != 1 {
-		t.Errorf("%d jobs, want 1", n)
+	for _, stream := range []string{messages.StreamJobs, messages.StreamLate} {
+		if n := streamInfo(t, again, stream).State.Msgs; n != 1 {
+			t.Errorf("%s: %d messages, want 1", stream, n)
+		}
 	}
 }
 

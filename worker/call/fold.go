@@ -80,10 +80,10 @@ func (m Machine) fold(s State, log []Entry) (State, []Decision) {
 	var start int // the entry that began the call, counted from 1
 	for i, e := range log {
 		if s.startsAgain(e) {
-			decisions[i] = s.pass(e)
-			if start > 0 && s.sameStart(log[start-1], e) {
-				decisions[i].Kind, decisions[i].Action = Copy, decisions[start-1].Action
-				decisions[i].Hold, decisions[i].Reason = false, ""
+			same := start > 0 && s.sameStart(log[start-1], e)
+			decisions[i] = s.pass(e, same)
+			if same {
+				decisions[i].Action = decisions[start-1].Action
 			}
 		} else {
 			if starts(e.Name) && !e.Parked {

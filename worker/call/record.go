@@ -132,7 +132,7 @@ func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
 		}
 		switch {
 		case e.Told != nil:
-			moment.Event, moment.Reason = string(messages.KindTold), e.Told.Reason
+			moment.Event, moment.Status, moment.Reason = string(messages.KindTold), string(e.Told.Answer), e.Told.Reason
 		case !d.Hold:
 			body, err := d.Body()
 			if err != nil {

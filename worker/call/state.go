@@ -64,6 +64,14 @@ type State struct {
 	EventID string `json:"e,omitempty"`
 	Acted   bool   `json:"ac,omitempty"` // that event was answered with an action
 
+	// What a copy of the newest event is known by; see copied. call_completed and
+	// copies of the start leave it alone.
+	Print     uint32 `json:"B,omitempty"` // its fingerprint, 0 when nothing can be a copy
+	FirstAt   int64  `json:"f,omitempty"` // its arrival, Unix µs; stored only when it is not LastAt
+	DecidedIn int64  `json:"D,omitempty"` // µs from then until it, or its last copy, was decided
+	Copies    int    `json:"c,omitempty"` // of those that are limited, in a row
+	Unsure    bool   `json:"u,omitempty"` // whether its answer was heard is not known
+
 	// What the caller was told.
 	Step    string `json:"s,omitempty"`
 	Asked   asked  `json:"a,omitempty"`
@@ -139,6 +147,9 @@ func ParseState(callID string, data []byte) (State, error) {
 	if s.EventID == "" {
 		s.EventID = s.LastID // a report's own id, if there was no event: nothing is about that
 	}
+	if s.Print != 0 && s.FirstAt == 0 {
+		s.FirstAt = s.LastAt
+	}
 	return s, nil
 }
 
@@ -146,6 +157,9 @@ func ParseState(callID string, data []byte) (State, error) {
 func (s State) Encode() ([]byte, error) {
 	if s.EventID == s.LastID {
 		s.EventID = ""
+	}
+	if s.FirstAt == s.LastAt {
+		s.FirstAt = 0
 	}
 	return json.Marshal(s)
 }
@@ -172,11 +186,13 @@ type Entry struct {
 	Name   telesign.EventName `json:"e,omitempty"`
 	Status string             `json:"s,omitempty"`
 	Digits string             `json:"k,omitempty"`
+	Sum    uint32             `json:"b,omitempty"`  // CRC-32 (IEEE) of the event's raw body; 0: nothing is a copy of it by its bytes
 	To     string             `json:"to,omitempty"` // only when it is not the call's
 	End    *end               `json:"E,omitempty"`  // of call_completed
 }
 
-// EventEntry is the entry for a webhook event that arrived at at.
+// EventEntry is the entry for a webhook event that arrived at at. Its Sum is for
+// the caller to set, who has the bytes.
 func EventEntry(id string, at time.Time, seq uint64, late bool, e telesign.Event, facts *Facts) Entry {
 	entry := Entry{ID: id, Key: at.UnixMicro(), Seq: seq, Late: late, Name: e.Name, Status: e.Status, Digits: e.Digits, To: e.To}
 	if facts != nil && facts.To == e.To {
@@ -213,6 +229,7 @@ func ParseLog(raw [][]byte) ([]Entry, error) {
 		if err := json.Unmarshal(b, &log[i]); err != nil {
 			return nil, fmt.Errorf("call log, entry %d: %w", i, err)
 		}
+		log[i].Name, log[i].Status = telesign.EventName(lengthen(string(log[i].Name))), lengthen(log[i].Status)
 	}
 	return log, nil
 }
@@ -221,6 +238,7 @@ func ParseLog(raw [][]byte) ([]Entry, error) {
 func EncodeLog(log []Entry) ([][]byte, error) {
 	raw := make([][]byte, len(log))
 	for i, e := range log {
+		e.Name, e.Status = telesign.EventName(shorten(string(e.Name))), shorten(e.Status)
 		b, err := json.Marshal(e)
 		if err != nil {
 			return nil, fmt.Errorf("call log, entry %d: %w", i, err)

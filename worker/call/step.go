@@ -13,6 +13,7 @@ import (
 type Limits struct {
 	MaxPrompts      int           // prompts a call hears before it ends with failed, too_long
 	HoldFor         time.Duration // how long holds may follow each other before apology and hangup
+	Guard           time.Duration // equal bytes within this of a decision are a copy; 0: there is no such time
 	Apology         string        // said when there is no flow to run or a call cannot go on
 	ApologyLanguage string
 }
@@ -112,8 +113,8 @@ func (m Machine) Step(s State, log []Entry, e Entry, now time.Time) Outcome {
 	whole := slices.Insert(slices.Clone(log), at, e)
 	folded, decisions := m.refold(s, log, whole, at)
 	out := Outcome{State: folded, Decision: decisions[at], Entries: whole[at:], Publish: folded.Ended() && decisions[at].Kind != Copy}
-	if at < len(log) {
-		out.Entries, out.Rewrite = whole, true
+	if at < len(log) { // even a copy may make a copy of what comes after it
+		out.Entries, out.Rewrite, out.Publish = whole, true, folded.Ended()
 	}
 	return out
 }
@@ -140,10 +141,16 @@ func (s State) sameStart(a, b Entry) bool {
 	return a.Name == b.Name && a.Status == b.Status && to(a) == to(b)
 }
 
-// pass moves the state past an event that changes nothing.
-func (s *State) pass(e Entry) Decision {
+// pass moves the state past an event that would start the call again. A copy of
+// what began it leaves alone what copies of later events are known by.
+func (s *State) pass(e Entry, same bool) Decision {
 	s.mark(e)
-	s.EventID, s.Acted = e.ID, false
+	s.EventID = e.ID
+	if same {
+		return Decision{Kind: Copy, Step: s.Step}
+	}
+	s.Acted = false
+	s.forget()
 	return Decision{Kind: Held, Step: s.Step, Hold: !s.Ended(), Reason: "the call has begun already"}
 }
 
@@ -153,18 +160,6 @@ func (s *State) mark(e Entry) {
 	if e.Late {
 		s.LastSeq = 0
 	}
-}
-
-// again is the decision the caller was last given, for a redelivery of the newest
-// arrival. The state is not changed.
-func (m Machine) again(s State) Decision {
-	switch {
-	case s.Ended():
-		return Decision{Kind: Copy, Step: s.Step}
-	case s.Held || s.Asked == askedNothing:
-		return Decision{Kind: Copy, Step: s.Step, Hold: true, Reason: "held before"}
-	}
-	return Decision{Kind: Copy, Step: s.Step, Action: m.outstanding(&s)}
 }
 
 // apply is the fold's one step: it moves s past e and says what to answer. known
@@ -180,17 +175,30 @@ func (m Machine) apply(s *State, e Entry, known bool) Decision {
 	}
 	if e.Parked {
 		s.Acted = false
+		s.forget()
 		return Decision{Kind: ParkedKind, Step: s.Step, Hold: true, Reason: "the event is in the failed set"}
 	}
+	d, ok := m.copied(s, e)
+	if !ok {
+		d = m.applyNew(s, e)
+	}
+	if e.Otherwise {
+		s.hold(e.Key)
+	}
+	return d
+}
+
+// applyNew applies an event that is no copy by its bytes.
+func (m Machine) applyNew(s *State, e Entry) Decision {
 	ended := s.Ended()
 	d := m.applyEvent(s, e)
 	d.Step = s.Step
 	s.Acted = d.Action != nil
+	if e.Name != telesign.CallCompleted {
+		s.remember(e)
+	}
 	if ended && d.Kind != Copy {
 		d.Kind, d.Action, d.Hold = Late, nil, false
-	}
-	if e.Otherwise {
-		s.hold(e.Key)
 	}
 	return d
 }
@@ -214,6 +222,8 @@ func (m Machine) applyEvent(s *State, e Entry) Decision {
 		return m.apologize(s, Held, "")
 	case telesign.Completes(e.Name, m.outstanding(s).Method()):
 		return m.complete(s, e)
+	case s.Unsure:
+		return Decision{Kind: Held, Hold: true, Reason: "what the caller was told is not known"}
 	case e.Name.EndsPrompt():
 		// The end of a prompt that this state did not send: of a hold whose report
 		// never came.
@@ -261,21 +271,39 @@ func applyEnd(s *State, e Entry) Decision {
 	return Decision{Kind: Ended}
 }
 
-// applyTold brings the state in line with what ingress answered by itself. A report
-// about an event that has not been applied makes the call wait for that event.
+// applyTold brings the state in line with what ingress answered by itself, or with
+// nobody knowing what the caller heard. A report about an event that has not been
+// applied makes the call wait for that event.
 func applyTold(s *State, e Entry, known bool) Decision {
 	d := Decision{Kind: Reported, Step: s.Step, Reason: string(e.Told.Answer)}
+	newest := known && e.Told.EventID == s.EventID
 	switch e.Told.Answer {
+	case messages.ToldUnknown:
+		// What was decided since for another event, or for a copy, is not in doubt.
+		s.Unsure = s.Unsure || newest && !s.Ended()
+		return d
 	case messages.ToldHangup:
+		s.forget()
 		s.Asked, s.Held = askedOver, false
 		return d
+	case messages.ToldApology:
+		s.forget()
+		if !s.Ended() {
+			s.Asked, s.Held, s.HeldAt, s.Missing = askedApology, false, 0, ""
+			s.Fail = reasonHeldTooLong
+		}
+		return d
 	case messages.ToldNothing:
-		if !known || e.Told.EventID != s.EventID || !s.Acted || s.Ended() {
+		if newest {
+			s.forget()
+		}
+		if !newest || !s.Acted || s.Ended() {
 			return d // nothing was due for that event
 		}
 	case messages.ToldHold:
 		s.Holds++
 	}
+	s.forget()
 	s.hold(e.Key)
 	if !known {
 		s.Missing = e.Told.EventID
@@ -313,8 +341,11 @@ func (m Machine) applyHeld(s *State, e Entry) Decision {
 // deliver gives the outstanding prompt once more. Each time counts as a prompt, so
 // that a call in which nothing ever fits still ends.
 func (m Machine) deliver(s *State, kind DecisionKind, reason string) Decision {
-	if s.Asked == askedOver {
+	switch {
+	case s.Asked == askedOver:
 		return Decision{Kind: kind, Action: telesign.Hangup{}, Reason: reason}
+	case s.Asked == askedApology && m.Limits.Apology == "": // it was ingress that apologised
+		return over(s, kind)
 	}
 	if m.tooLong(s) {
 		return m.fail(s, kind, reasonTooLong)

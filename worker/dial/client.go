@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
 )
@@ -26,10 +28,11 @@ const maxAnswer = 64 << 10
 // closing: nothing of it is left when no Dial is under way.
 type Client struct {
 	endpoint    *url.URL
-	credentials telesign.Credentials
+	credentials atomic.Pointer[telesign.Credentials]
 	auth        Auth
 	timeout     time.Duration
 	transport   *http.Transport
+	tracer      trace.Tracer // nil: no spans
 	log         *slog.Logger
 }
 
@@ -52,12 +55,12 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	return &Client{
-		endpoint:    endpoint,
-		credentials: cfg.Credentials,
-		auth:        cfg.Auth,
-		timeout:     cfg.Timeout,
-		log:         log,
+	c := &Client{
+		endpoint: endpoint,
+		auth:     cfg.Auth,
+		timeout:  cfg.Timeout,
+		tracer:   cfg.Tracer,
+		log:      log,
 		transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
@@ -68,7 +71,20 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 			MaxResponseHeaderBytes: maxAnswer,
 			Protocols:              protocols,
 		},
-	}, nil
+	}
+	c.credentials.Store(&cfg.Credentials)
+	return c, nil
+}
+
+// UseCredentials makes the dials that begin from now on use other credentials, such
+// as those of a key that has been rotated. What cannot be an account is refused, and
+// changes nothing.
+func (c *Client) UseCredentials(credentials telesign.Credentials) error {
+	if err := credentials.Validate(); err != nil {
+		return usage("credentials", "%w", err)
+	}
+	c.credentials.Store(&credentials)
+	return nil
 }
 
 // Dial posts d once and waits for the answer, at most the configured timeout or
@@ -76,7 +92,9 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 // telesign.Encode refuses is Refused without being sent.
 func (c *Client) Dial(ctx context.Context, d telesign.Dial) Outcome {
 	began := time.Now()
+	ctx, span := c.begin(ctx)
 	o := c.post(ctx, d)
+	finish(span, o)
 	level := slog.LevelWarn
 	switch o.Kind {
 	case Accepted, Refused:
@@ -139,13 +157,13 @@ func (c *Client) request(ctx context.Context, body []byte) (*http.Request, error
 	req.GetBody = nil
 	const contentType = "application/json"
 	if c.auth == AuthDigest {
-		req.Header, err = c.credentials.Digest(req.Method, contentType, c.endpoint.EscapedPath(), body, time.Now(), newNonce())
+		req.Header, err = c.credentials.Load().Digest(req.Method, contentType, c.endpoint.EscapedPath(), body, time.Now(), newNonce())
 		if err != nil {
 			return nil, fmt.Errorf("signing: %w", err)
 		}
 	} else {
 		req.Header.Set("Content-Type", contentType)
-		req.Header.Set("Authorization", c.credentials.Basic())
+		req.Header.Set("Authorization", c.credentials.Load().Basic())
 	}
 	req.Header.Set("Accept", contentType)
 	req.Header.Set("User-Agent", "offhook")

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/worker/dial"
 )
@@ -193,5 +194,36 @@ func TestLog(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %s in the log:\n%s", want, log.String())
 		}
+	}
+}
+
+// A key is rotated while dials go on; one that is none changes nothing.
+func TestUseCredentials(t *testing.T) {
+	t.Parallel()
+	other := telesign.Credentials{CustomerID: account.CustomerID, APIKey: "c2VjcmV0c2VjcmV0"}
+	for _, auth := range []dial.Auth{dial.AuthBasic, dial.AuthDigest} {
+		want := account
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body) // what is missing does not verify
+			if err := telesign.VerifyRequest(r.Header, r.Method, r.URL.EscapedPath(), body, want); err != nil {
+				t.Errorf("%s: %v", auth, err)
+			}
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = io.WriteString(w, accepted)
+		}))
+		c := client(t, server.URL, func(cfg *dial.Config) { cfg.Auth = auth })
+		c.Dial(t.Context(), call)
+		if err := c.UseCredentials(telesign.Credentials{CustomerID: account.CustomerID, APIKey: "!"}); messages.CodeOf(err) != messages.CodeUsage {
+			t.Errorf("no key: %v", err)
+		}
+		c.Dial(t.Context(), call)
+		want = other
+		if err := c.UseCredentials(other); err != nil {
+			t.Error(err)
+		}
+		if got := c.Dial(t.Context(), call); got != wantAccepted {
+			t.Errorf("got %+v", got)
+		}
+		server.Close()
 	}
 }

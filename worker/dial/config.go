@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
 )
@@ -35,6 +37,7 @@ type Config struct {
 	Credentials telesign.Credentials
 	Auth        Auth          // default AuthBasic
 	Timeout     time.Duration // for one dial, from name lookup to the answer's end; up to a minute, default 10 s
+	Tracer      trace.Tracer  // makes a span of each POST; nil makes none and costs nothing
 }
 
 // WithDefaults is c with the defaults in place of zero fields.

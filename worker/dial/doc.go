@@ -4,5 +4,6 @@
 //
 // It posts once. It never retries, follows no redirect, reuses no connection and
 // keeps no state: intents, pacing and retries are for those who call it. It
-// imports messages, messages/telesign and the standard library.
+// imports messages, messages/telesign, OpenTelemetry's interfaces and the standard
+// library.
 package dial

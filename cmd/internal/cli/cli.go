@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -73,7 +74,8 @@ each call's state in Redis. Every role is a subcommand; start as many as you lik
   offhook dev --flow FILE          everything in one process, while you write a flow
   offhook ingress | worker | api   the roles, against your NATS and Redis
 
-Settings are flags or OFFHOOK_… variables; -h of a command lists its own.
+Settings are flags or OFFHOOK_… variables; -h of a command lists its own. Traces are
+exported if the standard OTEL_… variables say so, over OTLP with http/protobuf.
 Exit codes: 0 done, 1 the input or the answer is bad, 2 wrong usage, 3 something
 cannot be reached, 4 not found, 5 TeleSign refused, 70 a defect.`,
 		SilenceErrors: true,
@@ -84,7 +86,7 @@ cannot be reached, 4 not found, 5 TeleSign refused, 70 a defect.`,
 		a.demoCommand(), a.devCommand(),
 		a.ingressCommand(), a.workerCommand(), a.apiCommand(),
 		a.callCommand(), a.flowCommand(), a.simulateCommand(),
-		a.configCommand(), a.versionCommand(),
+		a.benchCommand(), a.benchPartCommand(), a.configCommand(), a.versionCommand(),
 	)
 	root.InitDefaultCompletionCmd(a.Args...)
 	for _, c := range root.Commands() {
@@ -174,19 +176,20 @@ func (l *logging) logger(a *app) *slog.Logger {
 func (a *app) versionCommand() *cobra.Command {
 	c := &cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs}
 	return a.withJSON(a.command(c, func(*setting.Set) {}, func(context.Context, []string) error {
-		version, goVersion := a.Version, ""
-		if info, ok := debug.ReadBuildInfo(); ok {
-			goVersion = info.GoVersion
-			if version == "" {
-				version = info.Main.Version
-			}
-		}
 		if a.json {
-			return a.printJSON(map[string]string{"version": version, "go": goVersion})
+			return a.printJSON(map[string]string{"version": a.version(), "go": runtime.Version()})
 		}
-		_, err := fmt.Fprintf(a.Stdout, "offhook %s (%s)\n", version, goVersion)
+		_, err := fmt.Fprintf(a.Stdout, "offhook %s (%s)\n", a.version(), runtime.Version())
 		return err
 	}))
+}
+
+// version is that of the program; Go's own when none was set at build time.
+func (a *app) version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && a.Version == "" {
+		return info.Main.Version
+	}
+	return a.Version
 }
 
 func (a *app) configCommand() *cobra.Command {

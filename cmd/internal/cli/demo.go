@@ -16,6 +16,7 @@ import (
 
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/local"
+	"github.com/offhook/offhook/cmd/internal/role"
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/cmd/internal/simulator"
 	"github.com/offhook/offhook/deploy/examples"
@@ -51,9 +52,9 @@ by itself within a minute.`,
 		if err != nil {
 			return fmt.Errorf("make a directory for the demo: %w", err)
 		}
-		cfg := e.config()
+		cfg := e.config(a)
 		cfg.Dir, cfg.Listen, cfg.InternalListen = dir, "127.0.0.1:0", "127.0.0.1:0"
-		cfg.CustomerID, cfg.Keys = "", nil
+		cfg.Account = role.Account{} // the simulated one
 		cfg.Flows, cfg.CallerID = []*flow.Program{program}, demoCallerID
 		return errors.Join(a.demo(ctx, &e, cfg, program), remove())
 	}))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -62,11 +63,15 @@ func (s *simulation) config() simulator.Config {
 	return cfg
 }
 
-func (e *everything) config() local.Config {
+// config is that of a process with the simulated TeleSign.
+func (e *everything) config(a *app) local.Config {
+	limits := e.limits.Limits
+	limits.Guard = time.Duration(float64(limits.Guard) / e.simulation.speed) // people who live faster press keys faster
 	return local.Config{
 		Dir: e.data, Listen: e.hook.listen, InternalListen: e.internal, Incoming: e.files.incoming,
-		Limits: e.limits.Limits, Worker: e.worker, Webhook: e.hook.cfg, Streams: e.streams.nats, CallerID: e.callerID,
-		CustomerID: e.hook.customerID, Keys: e.hook.keys, Simulator: e.simulation.config(),
+		Limits: limits, Worker: e.worker, Webhook: e.hook.config(), Streams: e.streams.nats, CallerID: e.callerID,
+		SpoolSize: e.hook.spoolSize, Account: e.hook.account(), Simulator: e.simulation.config(),
+		Version: a.version(),
 	}
 }
 
@@ -103,14 +108,22 @@ then wants credentials and a Redis of yours.`,
 		if err != nil {
 			return err
 		}
-		cfg := e.config()
+		cfg := e.config(a)
 		cfg.Flows, cfg.Files = programs, e.files.files
 		if live {
 			if cfg.Live, err = a.live(&e, &dial); err != nil {
 				return err
 			}
+			cfg.Limits = e.limits.Limits
 		}
-		l, err := local.Start(ctx, cfg, e.logs.logger(a))
+		log := e.logs.logger(a)
+		tracing, err := a.tracing(ctx, "dev", log)
+		if err != nil {
+			return err
+		}
+		defer tracing.Close() //nolint:contextcheck // ctx has ended by then; the flush has a limit of its own
+		cfg.Tracer = tracing.Tracer()
+		l, err := local.Start(ctx, cfg, log)
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/offhook/offhook/cmd/internal/cli"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/store/redistest"
 )
@@ -170,4 +172,15 @@ func TestDevWithoutStdout(t *testing.T) {
 		t.Errorf("got %s", text)
 	}
 	o.silent(t)
+}
+
+// People who live faster press keys faster: what is no copy at life's speed must be
+// none at theirs.
+func TestSimulatedGuard(t *testing.T) {
+	t.Parallel()
+	for speed, want := range map[float64]time.Duration{1: 250 * time.Millisecond, 50: 5 * time.Millisecond, 0.5: 500 * time.Millisecond} {
+		if got := cli.SimulatedGuard(250*time.Millisecond, speed); got != want {
+			t.Errorf("at speed %v: got %v, want %v", speed, got, want)
+		}
+	}
 }

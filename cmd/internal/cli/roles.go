@@ -2,18 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"github.com/offhook/offhook/cmd/internal/role"
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/cmd/internal/stage"
+	"github.com/offhook/offhook/cmd/internal/telemetry"
 	"github.com/offhook/offhook/ingress/api"
 	"github.com/offhook/offhook/ingress/webhook"
 	"github.com/offhook/offhook/messages/bus"
@@ -59,10 +59,14 @@ type door struct {
 	listen     string
 	customerID string
 	keys       setting.Secrets
+	keyFile    string // where keys came from
+	holds      []setting.Hold
+	spoolSize  int64
 }
 
 func (d *door) bind(a *app, set *setting.Set) {
 	c := a.catalogue
+	c.APIKey.BindFile(set, &d.keyFile)
 	c.Listen.Bind(set, &d.listen)
 	c.CustomerID.Bind(set, &d.customerID)
 	c.APIKey.Bind(set, &d.keys)
@@ -70,12 +74,28 @@ func (d *door) bind(a *app, set *setting.Set) {
 	c.AnswerWithin.Bind(set, &d.cfg.AnswerWithin)
 	c.HoldText.Bind(set, &d.cfg.HoldText)
 	c.HoldLanguage.Bind(set, &d.cfg.HoldLanguage)
+	c.Hold.Bind(set, &d.holds)
+	c.HoldFor.Bind(set, &d.cfg.HoldFor)
+	c.ApologyText.Bind(set, &d.cfg.ApologyText)
+	c.SpoolSize.Bind(set, &d.spoolSize)
 	c.Drain.Bind(set, &d.cfg.Drain)
+}
+
+func (d *door) config() webhook.Config {
+	cfg := d.cfg
+	for _, h := range d.holds {
+		cfg.Holds = append(cfg.Holds, webhook.Hold(h))
+	}
+	return cfg
+}
+
+func (d *door) account() role.Account {
+	return role.Account{CustomerID: d.customerID, Keys: d.keys, KeyFile: d.keyFile}
 }
 
 // check refuses what could not work, before anything is waited for.
 func (d *door) check(a *app) error {
-	if err := d.cfg.WithDefaults().Validate(); err != nil {
+	if err := d.config().WithDefaults().Validate(); err != nil {
 		return err
 	}
 	switch {
@@ -92,14 +112,33 @@ func (d *door) check(a *app) error {
 	return nil
 }
 
+// certificate are the settings of the webhook's TLS.
+type certificate struct{ certFile, keyFile string }
+
+func (f *certificate) bind(a *app, set *setting.Set) {
+	a.catalogue.TLSCertFile.Bind(set, &f.certFile)
+	a.catalogue.TLSKeyFile.Bind(set, &f.keyFile)
+}
+
+// open is nil without files: the webhook then speaks plain HTTP.
+func (f *certificate) open(a *app, log *slog.Logger) (*role.Certificate, error) {
+	switch {
+	case f.certFile == "" && f.keyFile == "":
+		return nil, nil
+	case f.keyFile == "":
+		return nil, a.catalogue.TLSKeyFile.Errorf("is required beside the certificate: TLS needs both")
+	case f.certFile == "":
+		return nil, a.catalogue.TLSCertFile.Errorf("is required beside the key: TLS needs both")
+	}
+	return role.OpenCertificate(f.certFile, f.keyFile, log)
+}
+
 // callLimits are the settings that bound what callers hear.
 type callLimits struct{ call.Limits }
 
-// holdFor is how long holds may follow each other before a call is given up.
-const holdFor = 90 * time.Second
-
 func (l *callLimits) bind(a *app, set *setting.Set) {
-	l.HoldFor = holdFor
+	a.catalogue.HoldFor.Bind(set, &l.HoldFor)
+	a.catalogue.DuplicateGuard.Bind(set, &l.Guard)
 	a.catalogue.MaxPrompts.Bind(set, &l.MaxPrompts)
 	a.catalogue.ApologyText.Bind(set, &l.Apology)
 	a.catalogue.HoldLanguage.Bind(set, &l.ApologyLanguage)
@@ -124,17 +163,23 @@ func (f *flows) compile() ([]*flow.Program, error) { return role.CompileFlows(f.
 type dialing struct {
 	customerID string
 	keys       setting.Secrets
+	keyFile    string // where keys came from
 	cfg        dial.Config
 	auth       string
 }
 
 func (d *dialing) bind(a *app, set *setting.Set) {
 	c := a.catalogue
+	c.APIKey.BindFile(set, &d.keyFile)
 	c.TeleSignURL.Bind(set, &d.cfg.URL)
 	c.TeleSignAuth.Bind(set, &d.auth)
 	c.DialTimeout.Bind(set, &d.cfg.Timeout)
 	c.CustomerID.Bind(set, &d.customerID)
 	c.APIKey.Bind(set, &d.keys)
+}
+
+func (d *dialing) account() role.Account {
+	return role.Account{CustomerID: d.customerID, Keys: d.keys, KeyFile: d.keyFile}
 }
 
 // config is nil without an API key: such a process places no calls.
@@ -149,13 +194,6 @@ func (d *dialing) config(a *app) (*dial.Config, error) {
 	cfg.Auth = dial.Auth(d.auth)
 	cfg.Credentials = telesign.Credentials{CustomerID: d.customerID, APIKey: d.keys[0]}
 	return &cfg, cfg.WithDefaults().Validate()
-}
-
-// newRegistry is a process's own metrics registry.
-func newRegistry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
 }
 
 // processName is how NATS and the failed stream show this process.
@@ -174,11 +212,17 @@ type internalListener struct {
 	lameDuck time.Duration
 }
 
-// run connects, lets assemble make the role's stages, and runs them with the
-// internal listener around them, if there is one.
-func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Config, inner internalListener,
+// run starts the export of traces and connects, lets assemble make the role's stages,
+// and runs them with the internal listener around them, if there is one.
+func (a *app) run(ctx context.Context, log *slog.Logger, roleName string, nats bus.Config, redis *store.Config, inner internalListener,
 	assemble func(p *role.Process) ([]stage.Stage, error),
 ) error {
+	nats.Name = processName(roleName)
+	tracing, err := a.tracing(ctx, roleName, log)
+	if err != nil {
+		return err
+	}
+	defer tracing.Close() //nolint:contextcheck // ctx has ended by then; the flush has a limit of its own
 	var internal *role.InternalListener
 	if inner.listen != "" {
 		ln, err := role.Listen(ctx, internalListenSetting, inner.listen)
@@ -188,10 +232,11 @@ func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Co
 		internal = role.OpenInternal(ctx, ln, log)
 		defer internal.Close()
 	}
-	p, err := role.Connect(ctx, nats, redis, newRegistry(), log)
+	p, err := role.Connect(ctx, nats, redis, role.NewRegistry(a.version()), log)
 	if err != nil {
 		return err
 	}
+	p.Tracer = tracing.Tracer()
 	defer p.Close() //nolint:contextcheck // ctx has ended by then; closing has a limit of its own
 	stages, err := assemble(p)
 	if err != nil {
@@ -205,28 +250,41 @@ func run(ctx context.Context, log *slog.Logger, nats bus.Config, redis *store.Co
 	return stage.Run(ctx, log, stages...)
 }
 
+// tracing is the export of a process's traces; nil when it is off.
+func (a *app) tracing(ctx context.Context, roleName string, log *slog.Logger) (*telemetry.Tracing, error) {
+	return telemetry.Open(ctx, "offhook-"+roleName, a.version(), a.Environ, log)
+}
+
 func (a *app) ingressCommand() *cobra.Command {
 	var (
 		logs   logging
 		engine engines
 		hook   door
+		files  certificate
+		data   string
 		inner  internalListener
 	)
 	c := &cobra.Command{
 		Use: "ingress", Short: "Take TeleSign's webhooks (role)",
-		Long: "Take TeleSign's webhooks at POST " + webhook.Path + ", queue each event in NATS, answer with the worker's reply.\nStart as many as you like behind a load balancer that speaks TLS.",
+		Long: "Take TeleSign's webhooks at POST " + webhook.Path + ", queue each event in NATS, answer with the worker's reply.\nStart as many as you like behind a load balancer that speaks TLS, or give each a certificate.\nWhile NATS is away events are kept in --data: one directory each, which survives a restart.\nThe files of keys and certificates are followed: a change is in use within seconds.",
 	}
 	return a.command(c, func(set *setting.Set) {
 		logs.bind(a, set)
 		engine.bindNATS(a, set)
 		hook.bind(a, set)
+		files.bind(a, set)
+		a.catalogue.Data.Bind(set, &data)
 		a.catalogue.InternalListen.Bind(set, &inner.listen)
 		a.catalogue.LameDuck.Bind(set, &inner.lameDuck)
 	}, func(ctx context.Context, _ []string) error {
 		if err := hook.check(a); err != nil {
 			return err
 		}
-		engine.nats.Name = processName("ingress")
+		log := logs.logger(a)
+		shown, err := files.open(a, log)
+		if err != nil {
+			return err
+		}
 		// A wrong address is told at once. It is listened on only when NATS is there:
 		// whoever connects must get an answer.
 		probe, err := role.Listen(ctx, listenSetting, hook.listen)
@@ -236,14 +294,19 @@ func (a *app) ingressCommand() *cobra.Command {
 		if err := probe.Close(); err != nil {
 			return fmt.Errorf("close %s: %w", hook.listen, err)
 		}
-		return run(ctx, logs.logger(a), engine.nats, nil, inner, func(p *role.Process) ([]stage.Stage, error) {
+		kept, err := role.OpenSpool(data, hook.spoolSize, log)
+		if err != nil {
+			return err
+		}
+		err = a.run(ctx, log, "ingress", engine.nats, nil, inner, func(p *role.Process) ([]stage.Stage, error) {
 			ln, err := role.Listen(ctx, listenSetting, hook.listen)
 			if err != nil {
 				return nil, err
 			}
-			s, err := p.Ingress(hook.cfg, hook.customerID, hook.keys, ln)
+			s, err := p.Ingress(role.IngressConfig{Webhook: hook.config(), Account: hook.account(), Certificate: shown, Spool: kept}, ln)
 			return []stage.Stage{s}, err
 		})
+		return errors.Join(err, kept.Close())
 	})
 }
 
@@ -283,10 +346,9 @@ func (a *app) workerCommand() *cobra.Command {
 		if cfg.Dial, err = dials.config(a); err != nil {
 			return err
 		}
-		cfg.Limits = limits.Limits
-		engine.nats.Name = processName("worker")
+		cfg.Limits, cfg.Account = limits.Limits, dials.account()
 		log := logs.logger(a)
-		return run(ctx, log, engine.nats, &engine.redis, inner, func(p *role.Process) ([]stage.Stage, error) {
+		return a.run(ctx, log, "worker", engine.nats, &engine.redis, inner, func(p *role.Process) ([]stage.Stage, error) {
 			catalog := worker.NewCatalog(p.Store, files.incoming, log)
 			if err := catalog.Use(ctx, programs...); err != nil {
 				return nil, err
@@ -319,10 +381,9 @@ func (a *app) apiCommand() *cobra.Command {
 		if inner.listen == "" {
 			return a.catalogue.InternalListen.Errorf("is empty, and there the API is served")
 		}
-		engine.nats.Name = processName("api")
 		cfg.Limits = limits.Limits
 		inner.api = &cfg
-		return run(ctx, logs.logger(a), engine.nats, &engine.redis, inner, func(*role.Process) ([]stage.Stage, error) {
+		return a.run(ctx, logs.logger(a), "api", engine.nats, &engine.redis, inner, func(*role.Process) ([]stage.Stage, error) {
 			return nil, nil
 		})
 	})

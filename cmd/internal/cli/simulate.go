@@ -15,6 +15,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/setting"
 	"github.com/offhook/offhook/cmd/internal/simulator"
 	"github.com/offhook/offhook/cmd/internal/stage"
+	"github.com/offhook/offhook/ingress/api"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
 )
@@ -31,6 +32,7 @@ func (a *app) simulateCommand() *cobra.Command {
 		logs       logging
 		sim        simulation
 		people     incoming
+		wrong      faults
 		listen     string
 		webhookURL string
 		customerID string
@@ -44,8 +46,16 @@ not, listen, press keys, hang up. Events are signed and posted to the webhook, t
 answers are executed and checked. At the end, or on Ctrl-C, it reports what it saw.
 
 With --incoming-calls it calls your webhook by itself and ends when those calls have.
-Point offhook's --telesign-url at it to have it dialled.`,
-		Example: "  offhook simulate --webhook-url http://127.0.0.1:8080/telesign/events --incoming-calls 1000 --rate 100 --speed 50",
+Point offhook's --telesign-url at it to have it dialled.
+
+--fault makes things go wrong: NAME=SHARE[:OPTION=VALUE…], where the share is of the
+events, requests, calls or holds that the fault is about. The same seed draws the
+same faults. All times of faults are real, whatever the speed; during=FROM..TO limits
+any of them to a time after the start. --hold-text and --hold say what a hold sounds like.
+
+` + simulator.FaultHelp(),
+		Example: `  offhook simulate --webhook-url http://127.0.0.1:8080/telesign/events --incoming-calls 1000 --rate 100 --speed 50
+  offhook simulate --fault duplicate=5%:copies=3 --fault dial-5xx=50%:during=10s..15s --fault post-again=2:after=500ms`,
 	}
 	return a.withJSON(a.command(c, func(set *setting.Set) {
 		logs.bind(a, set)
@@ -59,11 +69,15 @@ Point offhook's --telesign-url at it to have it dialled.`,
 		cat.Rate.Bind(set, &people.rate)
 		cat.IncomingTo.Bind(set, &people.to)
 		cat.StrictAnswers.Bind(set, &strict)
+		wrong.bind(a, set)
 	}, func(ctx context.Context, _ []string) error {
 		cfg := sim.config()
 		cfg.WebhookURL, cfg.Account = webhookURL, telesign.Credentials{CustomerID: customerID, APIKey: keys[0]}
 		if strict {
 			cfg.AnswerTable = telesign.Strict
+		}
+		if err := wrong.inject(a, &cfg); err != nil {
+			return err
 		}
 		log := logs.logger(a)
 		s, err := simulator.New(cfg, log)
@@ -101,7 +115,9 @@ func simulate(ctx context.Context, s *simulator.Simulator, ln net.Listener, peop
 	}
 	return stage.Run(ctx, log, calling,
 		stage.New("simulated calls", s.Run),
-		stage.New("simulated TeleSign", func(ctx context.Context) error { return local.Serve(ctx, ln, s, log) }))
+		stage.New("simulated TeleSign", func(ctx context.Context) error {
+			return api.Serve(ctx, ln, until(ctx, s), log)
+		}))
 }
 
 // callIn makes people call, at their rate, until all have or ctx ends.
@@ -132,6 +148,9 @@ func (a *app) printReport(r simulator.Report) error {
 	}
 	if err == nil && !r.Healthy() {
 		err = messages.Errorf(messages.CodeInvalid, "%d answers were invalid, %d missing", r.Invalid.Count, r.Missed.Count)
+		if n := r.Copies.Different.Count; n > 0 {
+			err = messages.Errorf(messages.CodeInvalid, "%w, %d copies answered differently", err, n)
+		}
 	}
 	return err
 }

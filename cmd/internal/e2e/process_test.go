@@ -35,6 +35,13 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv(natsDirVariable) != "" {
+		if err := serveNATS(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if path, err := binary(); err == nil {
 		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
@@ -160,6 +167,14 @@ func (p *process) pause() {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		p.t.Fatalf("SIGSTOP to %s: %v", p.name, err)
+	}
+}
+
+// resume sends SIGCONT.
+func (p *process) resume() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		p.t.Fatalf("SIGCONT to %s: %v", p.name, err)
 	}
 }
 

@@ -11,13 +11,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/simulator"
-	"github.com/offhook/offhook/messages/bus/embedded"
 	"github.com/offhook/offhook/store/redistest"
 )
 
@@ -31,13 +31,14 @@ const (
 type system struct {
 	t     *testing.T
 	redis *redistest.Server
-	nats  *embedded.Server
+	nats  *natsServer
 	sim   *simulator.Simulator
 	doors *doors
 	env   []string
 
 	ingresses, workers []*process
 	api                *apiclient.Client
+	js                 jetstream.JetStream // the test's own, made when it is needed
 }
 
 // shape is what a system is made of.
@@ -54,11 +55,7 @@ func newSystem(t *testing.T, s shape) *system {
 	y := &system{t: t, doors: &doors{transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
 	t.Cleanup(y.doors.transport.CloseIdleConnections)
 	y.redis = redistest.Start(t)
-	var err error
-	if y.nats, err = embedded.Start(within(t), embedded.Config{Dir: t.TempDir(), Listen: "127.0.0.1:0"}, log); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(y.nats.Close)
+	y.nats = startNATS(t)
 
 	cfg := simulator.Defaults()
 	cfg.WebhookURL = "http://offhook.test/telesign/events"
@@ -66,9 +63,11 @@ func newSystem(t *testing.T, s shape) *system {
 	cfg.Speed = 50
 	cfg.Transport = y.doors
 	cfg.KeepTranscripts = true
+	cfg.HoldTexts = []string{"One moment, please."}
 	if s.sim != nil {
 		s.sim(&cfg)
 	}
+	var err error
 	if y.sim, err = simulator.New(cfg, log); err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +76,12 @@ func newSystem(t *testing.T, s shape) *system {
 	t.Cleanup(telesign.Close)
 
 	y.env = append([]string{
-		"OFFHOOK_NATS_URL=" + y.nats.URL(), "OFFHOOK_REDIS_URL=" + y.redis.URL(),
+		"OFFHOOK_NATS_URL=" + y.nats.url, "OFFHOOK_REDIS_URL=" + y.redis.URL(),
 		"OFFHOOK_CUSTOMER_ID=" + customerID, "OFFHOOK_API_KEY=" + apiKey, "OFFHOOK_TELESIGN_URL=" + telesign.URL,
 		"OFFHOOK_LISTEN=127.0.0.1:0", "OFFHOOK_INTERNAL_LISTEN=127.0.0.1:0",
 		"OFFHOOK_CALLER_ID=" + callerID,
+		// In simulated calls the next event may come sooner than in life.
+		"OFFHOOK_DUPLICATE_GUARD=10ms",
 	}, s.env...)
 	for range s.workers {
 		y.addWorker(s.flows...)
@@ -98,12 +99,21 @@ func newSystem(t *testing.T, s shape) *system {
 // addWorker starts one more worker and returns when it consumes.
 func (y *system) addWorker(flows ...string) *process {
 	y.t.Helper()
-	args := []string{"worker"}
-	for _, f := range flows {
-		path, err := filepath.Abs(filepath.Join("../../..", f))
-		if err != nil {
+	paths := make([]string, len(flows))
+	for i, f := range flows {
+		var err error
+		if paths[i], err = filepath.Abs(filepath.Join("../../..", f)); err != nil {
 			y.t.Fatal(err)
 		}
+	}
+	return y.addWorkerWith(paths...)
+}
+
+// addWorkerWith is addWorker with flow files from anywhere.
+func (y *system) addWorkerWith(paths ...string) *process {
+	y.t.Helper()
+	args := []string{"worker"}
+	for _, path := range paths {
 		args = append(args, "--flow", path)
 	}
 	p := start(y.t, fmt.Sprintf("worker %d", len(y.workers)+1), y.env, args...)
@@ -115,7 +125,8 @@ func (y *system) addWorker(flows ...string) *process {
 // addIngress starts one more ingress and lets TeleSign know.
 func (y *system) addIngress() *process {
 	y.t.Helper()
-	p := start(y.t, fmt.Sprintf("ingress %d", len(y.ingresses)+1), y.env, "ingress")
+	env := append([]string{"OFFHOOK_DATA=" + y.t.TempDir()}, y.env...) // a directory each
+	p := start(y.t, fmt.Sprintf("ingress %d", len(y.ingresses)+1), env, "ingress")
 	y.ingresses = append(y.ingresses, p)
 	url := p.logged("webhook listening")
 	p.logged("webhook: taking events")
@@ -126,16 +137,17 @@ func (y *system) addIngress() *process {
 // stream opens a stream for reading.
 func (y *system) stream(name string) jetstream.Stream {
 	y.t.Helper()
-	nc, err := nats.Connect(y.nats.URL())
-	if err != nil {
-		y.t.Fatal(err)
+	if y.js == nil {
+		nc, err := nats.Connect(y.nats.url, nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond))
+		if err != nil {
+			y.t.Fatal(err)
+		}
+		y.t.Cleanup(nc.Close)
+		if y.js, err = jetstream.New(nc); err != nil {
+			y.t.Fatal(err)
+		}
 	}
-	y.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		y.t.Fatal(err)
-	}
-	s, err := js.Stream(within(y.t), name)
+	s, err := y.js.Stream(within(y.t), name)
 	if err != nil {
 		y.t.Fatal(err)
 	}

@@ -79,11 +79,7 @@ func TestTeleSignsPage(t *testing.T) {
 			}
 		})
 	}
-	shown, err := y.api.Call(within(t), "BC96D7B0D1800164898350B4E71B005C")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if shown.Status != "ended" || shown.Record.Disposition != "completed" || len(shown.Record.Timeline) != 3 {
-		t.Errorf("got status %s, disposition %s, %d moments; want an ended, completed call of 3", shown.Status, shown.Record.Disposition, len(shown.Record.Timeline))
+	if r := y.ended("BC96D7B0D1800164898350B4E71B005C"); r.Disposition != "completed" || len(r.Timeline) != 3 {
+		t.Errorf("got disposition %s, %d moments; want a completed call of 3", r.Disposition, len(r.Timeline))
 	}
 }

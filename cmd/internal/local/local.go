@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/offhook/offhook/cmd/internal/role"
 	"github.com/offhook/offhook/cmd/internal/simulator"
@@ -25,7 +25,7 @@ import (
 
 // Config is what a local process is told.
 type Config struct {
-	Dir            string // NATS' files and the key of the simulated account; one process at a time
+	Dir            string // NATS' files, the spool and the key of the simulated account; one process at a time
 	Listen         string // the webhook's address
 	InternalListen string // the API's
 
@@ -34,15 +34,22 @@ type Config struct {
 	Incoming string
 
 	Limits   call.Limits
-	Worker   role.WorkerConfig // Limits and Dial are ours to set
+	Worker   role.WorkerConfig // Limits, Dial and Account are ours to set
 	Webhook  webhook.Config
 	Streams  bus.Config // retention and window; the connection is ours to set
 	CallerID string
 
-	CustomerID string   // empty: the simulated account's
-	Keys       []string // of the account; empty: generated once and kept in Dir
-	Simulator  simulator.Config
-	Live       *Live // nil: nothing leaves this machine
+	SpoolSize int64 // bytes; zero is the spool's default
+
+	// Account has no customer id: the simulated one; no keys: one that is generated
+	// once and kept in Dir. The file of the keys is followed only when live: the
+	// simulated TeleSign keeps the keys it began with.
+	Account   role.Account
+	Simulator simulator.Config
+	Live      *Live // nil: nothing leaves this machine
+
+	Version string       // of the program
+	Tracer  trace.Tracer // nil makes no spans
 }
 
 // Live is what it takes to reach the real TeleSign.
@@ -89,16 +96,19 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	l.opening(unlock)
-	if cfg.CustomerID == "" {
-		cfg.CustomerID = CustomerID
+	if cfg.Account.CustomerID == "" {
+		cfg.Account.CustomerID = CustomerID
 	}
-	if len(cfg.Keys) == 0 {
+	if cfg.Live == nil {
+		cfg.Account.KeyFile = ""
+	}
+	if len(cfg.Account.Keys) == 0 {
 		l.KeyFile = filepath.Join(cfg.Dir, "api-key")
 		key, err := accountKey(l.KeyFile)
 		if err != nil {
 			return err
 		}
-		cfg.Keys = []string{key}
+		cfg.Account.Keys = []string{key}
 	}
 	hook, err := l.listen(ctx, "--listen (OFFHOOK_LISTEN)", cfg.Listen)
 	if err != nil {
@@ -108,6 +118,16 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	kept, err := role.OpenSpool(cfg.Dir, cfg.SpoolSize, l.log)
+	if err != nil {
+		return err
+	}
+	closeSpool := func() {
+		if err := kept.Close(); err != nil {
+			l.log.Warn("spool not closed cleanly", "error", err)
+		}
+	}
+	l.opening(closeSpool)
 	internal := role.OpenInternal(ctx, inner, l.log)
 	l.opening(internal.Close)
 	l.WebhookURL = "http://" + hook.Addr().String() + webhook.Path
@@ -126,11 +146,12 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 	if err := catalog.Use(ctx, cfg.Flows...); err != nil {
 		return err
 	}
-	door, err := p.Ingress(cfg.Webhook, cfg.CustomerID, cfg.Keys, hook)
+	p.Tracer = cfg.Tracer
+	door, err := p.Ingress(role.IngressConfig{Webhook: cfg.Webhook, Account: cfg.Account, Spool: kept}, hook)
 	if err != nil {
 		return err
 	}
-	cfg.Worker.Limits = cfg.Limits
+	cfg.Worker.Limits, cfg.Worker.Account = cfg.Limits, cfg.Account
 	working, err := p.Worker(cfg.Worker, catalog)
 	if err != nil {
 		return err
@@ -143,7 +164,7 @@ func (l *Local) start(ctx context.Context, cfg Config) error {
 	readiness, serving := p.Internal(&api.Config{CallerID: cfg.CallerID, Limits: cfg.Limits}, internal, 0)
 	l.stages = slices.Concat(
 		[]stage.Stage{readiness}, simulated, []stage.Stage{door}, working, []stage.Stage{serving}, engines,
-		[]stage.Stage{stage.New("data directory", atEnd(unlock))},
+		[]stage.Stage{stage.New("spool", atEnd(closeSpool)), stage.New("data directory", atEnd(unlock))},
 	)
 	return nil
 }
@@ -181,7 +202,7 @@ func (l *Local) engines(ctx context.Context, cfg Config) (*role.Process, []stage
 	}
 	streams := cfg.Streams
 	streams.InProcess, streams.Name = ns, "offhook-local"
-	p, err := role.Connect(ctx, streams, &redis, prometheus.NewRegistry(), l.log)
+	p, err := role.Connect(ctx, streams, &redis, role.NewRegistry(cfg.Version), l.log)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -154,7 +154,7 @@ func TestDirectoryInUse(t *testing.T) {
 func TestAccountKey(t *testing.T) {
 	t.Parallel()
 	cfg := config(t, t.TempDir())
-	cfg.Keys = nil
+	cfg.Account.Keys = nil
 	event := `{"event":"incoming_call","reference_id":"X","data":{}}`
 	p := start(t, cfg)
 	if want := filepath.Join(cfg.Dir, "api-key"); p.KeyFile != want {
@@ -199,7 +199,7 @@ func TestAccountKey(t *testing.T) {
 		}
 	}
 
-	cfg.Keys = []string{apiKey}
+	cfg.Account.Keys = []string{apiKey}
 	if p := start(t, cfg); p.KeyFile != "" {
 		t.Errorf("a key was given, and one is in %s", p.KeyFile)
 	}
@@ -236,7 +236,7 @@ func TestStartFails(t *testing.T) {
 			}
 		}, messages.CodeUnavailable, "embedded nats-server"},
 		{"NATS is told what cannot be", func(_ *testing.T, c *local.Config) { c.Streams.Replicas = 2 }, messages.CodeUsage, "Replicas"},
-		{"no key", func(_ *testing.T, c *local.Config) { c.Keys = []string{"not!base64"} }, messages.CodeUsage, "base64"},
+		{"no key", func(_ *testing.T, c *local.Config) { c.Account.Keys = []string{"not!base64"} }, messages.CodeUsage, "base64"},
 		{"no such people", func(_ *testing.T, c *local.Config) { c.Simulator.Speed = -1 }, messages.CodeUsage, "Speed"},
 		{"no flow for incoming calls", func(_ *testing.T, c *local.Config) { c.Incoming = "other" }, messages.CodeUsage, "incoming"},
 		{"a hold that nobody can say", func(_ *testing.T, c *local.Config) { c.Webhook.HoldText = "<speak>" }, messages.CodeUsage, "HoldText"},
@@ -298,7 +298,7 @@ func TestStopOrder(t *testing.T) {
 	}
 	want := []string{
 		"readiness", "simulated calls", "simulated TeleSign", "webhook", "consumers", "upkeep", "flow files",
-		"internal listener", "connections", "embedded store", "embedded NATS", "data directory",
+		"internal listener", "connections", "embedded store", "embedded NATS", "spool", "data directory",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -371,7 +371,7 @@ func TestLive(t *testing.T) {
 	}()
 	cfg := config(t, t.TempDir())
 	account := telesign.Credentials{CustomerID: "FFFFFFFF-EEEE-DDDD-1234-AB1234567890", APIKey: apiKey}
-	cfg.CustomerID = account.CustomerID
+	cfg.Account.CustomerID = account.CustomerID
 	cfg.Live = &local.Live{
 		Dial:  dial.Config{URL: "http://" + ln.Addr().String(), Credentials: account},
 		Redis: store.Config{URL: redistest.Start(t).URL()},

@@ -13,6 +13,7 @@ import (
 	"github.com/offhook/offhook/cmd/internal/apiclient"
 	"github.com/offhook/offhook/cmd/internal/local"
 	"github.com/offhook/offhook/cmd/internal/logtest"
+	"github.com/offhook/offhook/cmd/internal/role"
 	"github.com/offhook/offhook/cmd/internal/simulator"
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/telesign"
@@ -71,9 +72,9 @@ func config(t *testing.T, dir string) local.Config {
 	sim.Speed, sim.People, sim.KeepTranscripts = 100, simulator.Scripted(simulator.Script{Replies: []string{"1", "4"}}), true
 	return local.Config{
 		Dir: dir, Listen: "127.0.0.1:0", InternalListen: "127.0.0.1:0", CallerID: callerID,
-		Flows:  []*flow.Program{compile(t, question("Hello."))},
-		Limits: call.Limits{MaxPrompts: 100, HoldFor: time.Minute, Apology: "Sorry.", ApologyLanguage: "en-US"},
-		Keys:   []string{apiKey}, Simulator: sim,
+		Flows:   []*flow.Program{compile(t, question("Hello."))},
+		Limits:  call.Limits{MaxPrompts: 100, HoldFor: time.Minute, Apology: "Sorry.", ApologyLanguage: "en-US"},
+		Account: role.Account{Keys: []string{apiKey}}, Simulator: sim,
 	}
 }
 

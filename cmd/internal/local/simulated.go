@@ -24,7 +24,7 @@ const voicePath = "/v2/voice"
 
 // simulate opens the simulated TeleSign, and says how to dial through it.
 func (l *Local) simulate(ctx context.Context, cfg Config) ([]stage.Stage, *dial.Config, error) {
-	account := telesign.Credentials{CustomerID: cfg.CustomerID, APIKey: cfg.Keys[0]}
+	account := telesign.Credentials{CustomerID: cfg.Account.CustomerID, APIKey: cfg.Account.Keys[0]}
 	sim := cfg.Simulator
 	sim.WebhookURL, sim.Account = l.WebhookURL, account
 	if sim.RateLimit == 0 {

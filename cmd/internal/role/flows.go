@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
@@ -15,28 +14,9 @@ import (
 
 // CompileFlows reads and compiles flow files, in their order. The error joins what
 // is wrong with each of them.
-func CompileFlows(files []string) ([]*flow.Program, error) { return compile(readFlows(files)) }
+func CompileFlows(files []string) ([]*flow.Program, error) { return compile(readFiles(files)) }
 
-// flowSource is a flow file as it was read.
-type flowSource struct {
-	file, text string
-	err        error // why it could not be
-}
-
-func readFlows(files []string) []flowSource {
-	sources := make([]flowSource, len(files))
-	for i, file := range files {
-		text, err := os.ReadFile(file)
-		sources[i] = flowSource{file: file, text: string(text), err: err}
-	}
-	return sources
-}
-
-func (s flowSource) equal(other flowSource) bool {
-	return s.text == other.text && (s.err == nil) == (other.err == nil)
-}
-
-func compile(sources []flowSource) ([]*flow.Program, error) {
+func compile(sources []fileContent) ([]*flow.Program, error) {
 	var programs []*flow.Program
 	var failures []error
 	for _, s := range sources {
@@ -44,7 +24,7 @@ func compile(sources []flowSource) ([]*flow.Program, error) {
 			failures = append(failures, messages.FieldErrorf(messages.CodeUsage, "--flow (OFFHOOK_FLOW)", "cannot read it: %w", s.err))
 			continue
 		}
-		program, err := flow.Compile(s.file, []byte(s.text))
+		program, err := flow.Compile(s.path, []byte(s.text))
 		if err != nil {
 			failures = append(failures, messages.Errorf(messages.CodeInvalid, "%w", err))
 			continue
@@ -54,35 +34,19 @@ func compile(sources []flowSource) ([]*flow.Program, error) {
 	return programs, errors.Join(failures...)
 }
 
-// watchEvery is how often the flow files are read. To read a few files costs next to
-// nothing, and unlike notifications and time stamps their content survives every
-// way of saving one.
-const watchEvery = 250 * time.Millisecond
+// flowsEvery is how often the flow files are looked at: whoever writes a flow waits
+// for it.
+const flowsEvery = 250 * time.Millisecond
 
 // WatchFlows makes the catalog follow its files until ctx ends; programs are what it
-// holds of them, in their order. A change counts once two looks have found it, so
-// that half a file is not taken for a whole one. A file that is wrong is reported,
-// once, and the versions before it stay. Live calls keep theirs either way.
+// holds of them, in their order. A file that is wrong is reported, once, and the
+// versions before it stay. Live calls keep theirs either way.
 func WatchFlows(ctx context.Context, files []string, programs []*flow.Program, catalog *worker.Catalog, log *slog.Logger) error {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	seen := make([]flowSource, len(programs))
-	for i, p := range programs {
-		seen[i] = flowSource{text: string(p.Source)}
+	watch := fileWatch{paths: files, every: flowsEvery}
+	for _, p := range programs {
+		watch.seen = append(watch.seen, fileContent{text: string(p.Source)})
 	}
-	last := seen
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		now := readFlows(files)
-		settled := slices.EqualFunc(now, last, flowSource.equal)
-		last = now
-		if !settled || slices.EqualFunc(now, seen, flowSource.equal) {
-			continue
-		}
+	return watch.run(ctx, func(now []fileContent) bool {
 		next, err := compile(now)
 		if err == nil {
 			err = catalog.Use(ctx, next...)
@@ -90,17 +54,17 @@ func WatchFlows(ctx context.Context, files []string, programs []*flow.Program, c
 		switch {
 		case err != nil && messages.CodeOf(err) == messages.CodeUnavailable:
 			log.WarnContext(ctx, "flows not stored; trying again", "error", err)
-			continue
+			return false
 		case err != nil:
 			log.ErrorContext(ctx, "flows have changed and are wrong; calls go on with the version before", "error", err)
-		default:
-			for _, p := range next {
-				if !slices.ContainsFunc(programs, func(old *flow.Program) bool { return old.Hash == p.Hash }) {
-					log.InfoContext(ctx, "flow loaded", "flow", p.Name, "hash", p.Hash)
-				}
-			}
-			programs = next
+			return true
 		}
-		seen = now
-	}
+		for _, p := range next {
+			if !slices.ContainsFunc(programs, func(old *flow.Program) bool { return old.Hash == p.Hash }) {
+				log.InfoContext(ctx, "flow loaded", "flow", p.Name, "hash", p.Hash)
+			}
+		}
+		programs = next
+		return true
+	})
 }

@@ -88,7 +88,7 @@ func (l *InternalListener) run(ctx context.Context) error {
 // away. The second serves and is to stop last.
 func (p *Process) Internal(withAPI *api.Config, l *InternalListener, lameDuck time.Duration) (readiness, serving stage.Stage) {
 	checks := map[string]func(context.Context) error{
-		"nats": func(context.Context) error { return p.Bus.Ready() }, //nolint:contextcheck // it has a limit of its own
+		"nats": func(context.Context) error { return p.natsReady() }, //nolint:contextcheck // it has a limit of its own
 	}
 	if p.Store != nil {
 		checks["redis"] = p.Store.Ready

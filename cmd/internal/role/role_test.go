@@ -207,13 +207,13 @@ func TestIngressNeedsAKey(t *testing.T) {
 	t.Parallel()
 	p, _, log := connect(t)
 	ln := listen(t)
-	if _, err := p.Ingress(webhook.Config{}, "", nil, ln); messages.CodeOf(err) != messages.CodeUsage || !strings.Contains(err.Error(), "no API key") {
+	if _, err := p.Ingress(role.IngressConfig{}, ln); messages.CodeOf(err) != messages.CodeUsage || !strings.Contains(err.Error(), "no API key") {
 		t.Errorf("no key: got %v", err)
 	}
-	if _, err := p.Ingress(webhook.Config{}, "", []string{"not!base64"}, ln); messages.CodeOf(err) != messages.CodeUsage {
+	if _, err := p.Ingress(role.IngressConfig{Account: role.Account{Keys: []string{"not!base64"}}}, ln); messages.CodeOf(err) != messages.CodeUsage {
 		t.Errorf("not a key: got %v", err)
 	}
-	s, err := p.Ingress(webhook.Config{Insecure: true}, "", nil, ln)
+	s, err := p.Ingress(role.IngressConfig{Webhook: webhook.Config{Insecure: true}}, ln)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,8 +236,8 @@ func TestWorkerWithoutAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if parts := len(stages[0].Runs) + len(stages[1].Runs); parts != 2 {
-		t.Errorf("%d parts run, want the events and the catalogue's upkeep", parts)
+	if parts := len(stages[0].Runs) + len(stages[1].Runs); parts != 4 {
+		t.Errorf("%d parts run, want the events, those that are late, and the upkeep of both and of the catalogue", parts)
 	}
 	log.Await(t, `no customer id and API key: this worker places no calls`)
 	p, _, _ = connect(t)

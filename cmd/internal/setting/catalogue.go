@@ -34,7 +34,13 @@ type Catalogue struct {
 	AnswerWithin     Setting[time.Duration]
 	HoldText         Setting[string]
 	HoldLanguage     Setting[string]
+	Hold             Setting[[]Hold]
+	HoldFor          Setting[time.Duration]
 	ApologyText      Setting[string]
+	DuplicateGuard   Setting[time.Duration] // by the clock: dev divides it by Speed; beside simulate --speed 20, give workers a twentieth
+	SpoolSize        Setting[int64]
+	TLSCertFile      Setting[string]
+	TLSKeyFile       Setting[string]
 
 	// The flows.
 	Flow       Setting[[]string]
@@ -50,6 +56,7 @@ type Catalogue struct {
 	Rate            Setting[float64]
 	IncomingTo      Setting[string]
 	StrictAnswers   Setting[bool]
+	Fault           Setting[[]string]
 
 	// The process.
 	Data      Setting[string]
@@ -91,7 +98,13 @@ func NewCatalogue() *Catalogue {
 	c.AnswerWithin = c.duration("answer-within", "2.5s", time.Millisecond, "how long after its arrival a webhook is answered at the latest")
 	c.HoldText = c.string("hold-text", "One moment, please.", "text", "what callers hear while no decision is there")
 	c.HoldLanguage = c.string("hold-language", "en-US", "language", "language of the hold and apology texts")
+	c.Hold = c.holds("hold", "hold and apology for numbers that begin with a prefix; repeat it, or one a line")
+	c.HoldFor = c.duration("hold-for", "90s", time.Second, "how long holds may follow each other before apology and hangup")
 	c.ApologyText = c.string("apology-text", "We are sorry, we cannot continue this call. Goodbye.", "text", "what callers hear before a call is given up")
+	c.DuplicateGuard = c.duration("duplicate-guard", "250ms", 0, "how soon after its answer the same event again is a copy; dev divides it by --speed")
+	c.SpoolSize = c.bytes("spool-size", "1GiB", 1<<20, "how much an ingress keeps on disk while NATS is away; beyond it events get 503")
+	c.TLSCertFile = c.string("tls-cert-file", "", "file", "PEM certificate chain the webhook serves TLS with; it is read again when it changes")
+	c.TLSKeyFile = c.string("tls-key-file", "", "file", "PEM private key of that certificate; it is read again when it changes")
 
 	c.Flow = c.strings("flow", "", "file", "call flow; repeat it for several, or separate them by commas")
 	c.Incoming = c.string("incoming", "", "flow", "name of the flow for calls we did not place; not needed with a single flow")
@@ -104,6 +117,7 @@ func NewCatalogue() *Catalogue {
 	c.IncomingCalls = c.int("incoming-calls", "0", "calls", 0, "calls the simulated people make; 0 waits to be dialled")
 	c.Rate = c.float("rate", "10", "calls/s", 0.001, "how many of those calls begin each second")
 	c.IncomingTo = c.string("incoming-to", "15558675309", "number", "number of ours that the simulated people call")
+	c.Fault = c.strings("fault", "", "fault", "what goes wrong, such as duplicate=5%; repeat it for several, or separate them by commas")
 	c.StrictAnswers = c.bool("strict-answers", "refuse answers that TeleSign documents for no such event, though its own samples give them")
 
 	c.Data = c.string("data", "offhook-data", "directory", "what the process keeps on disk; one process each")

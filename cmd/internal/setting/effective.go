@@ -3,6 +3,7 @@ package setting
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -39,7 +40,8 @@ func WriteText(w io.Writer, settings []Effective) error {
 		if e.File != "" {
 			from += " " + e.File
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Name, orDash(e.Value), from, e.Env)
+		value := strings.ReplaceAll(orDash(e.Value), "\n", `\n`) // a list's lines; it is read back as it is shown
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.Name, value, from, e.Env)
 	}
 	return table.Flush()
 }

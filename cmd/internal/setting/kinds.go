@@ -95,7 +95,7 @@ func (c *Catalogue) duration(name, preset string, least time.Duration, usage str
 // strings is a list: the flag repeated, or one text separated by commas. Spaces
 // around an element and empty elements are dropped.
 func (c *Catalogue) strings(name, preset, unit, usage string) Setting[[]string] {
-	return list(c, spec{name: name, preset: preset, unit: unit, usage: usage, list: true},
+	return list(c, spec{name: name, preset: preset, unit: unit, usage: usage, list: ","},
 		func(text string) ([]string, error) { return split(text, ","), nil })
 }
 
@@ -155,12 +155,5 @@ func (c *Catalogue) urls(name, preset, usage string, schemes ...string) Setting[
 // secrets is one or more secrets, separated by commas or newlines. The first is the
 // one to use; the others are accepted too, while a key is being replaced.
 func (c *Catalogue) secrets(name, usage string) Setting[Secrets] {
-	return list(c, spec{name: name, unit: "file", usage: usage, secret: true},
-		func(text string) (Secrets, error) {
-			keys := Secrets(split(text, ",\r\n"))
-			if len(keys) == 0 && text != "" {
-				return nil, errors.New("want at least one key")
-			}
-			return keys, nil
-		})
+	return list(c, spec{name: name, unit: "file", usage: usage, secret: true}, splitSecrets)
 }

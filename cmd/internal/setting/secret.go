@@ -33,6 +33,34 @@ func (s Secrets) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText keeps the secrets out of JSON.
 func (s Secrets) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// ReadSecrets is what a file of secrets holds by now, for those who follow it while
+// it changes; text is its content. It reads as [Set.Resolve] does. The error shows
+// nothing of a secret.
+func ReadSecrets(text string) (Secrets, error) {
+	if err := checkSecretFile(text); err != nil {
+		return nil, err
+	}
+	return splitSecrets(text)
+}
+
+func splitSecrets(text string) (Secrets, error) {
+	keys := Secrets(split(text, ",\r\n"))
+	if len(keys) == 0 && text != "" {
+		return nil, errors.New("want at least one key")
+	}
+	return keys, nil
+}
+
+func checkSecretFile(content string) error {
+	if len(content) > maxSecretFile {
+		return fmt.Errorf("it is larger than %d KiB: that is no file of keys", maxSecretFile>>10)
+	}
+	if strings.Trim(content, ", \t\r\n") == "" {
+		return errors.New("it is empty")
+	}
+	return nil
+}
+
 // readSecretFile is the content of a file of secrets. Its errors never show any of
 // it.
 func readSecretFile(path string) (string, error) {
@@ -45,11 +73,5 @@ func readSecretFile(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read it: %w", err)
 	}
-	if len(content) > maxSecretFile {
-		return "", fmt.Errorf("it is larger than %d KiB: that is no file of keys", maxSecretFile>>10)
-	}
-	if strings.Trim(string(content), ", \t\r\n") == "" {
-		return "", errors.New("it is empty")
-	}
-	return string(content), nil
+	return string(content), checkSecretFile(string(content))
 }

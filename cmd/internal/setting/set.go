@@ -33,6 +33,7 @@ type binding struct {
 	spec
 	flag    *flagText
 	assign  []func(text string) error // reads the text into one target each
+	files   []*string                 // told where a secret was read from
 	current Effective                 // once resolved
 }
 
@@ -73,7 +74,7 @@ func (set *Set) bind(s spec, assign func(text string) error) {
 		b.assign = append(b.assign, assign)
 		return
 	}
-	b := &binding{spec: s, flag: &flagText{unit: s.unit, list: s.list}, assign: []func(string) error{assign}}
+	b := &binding{spec: s, flag: &flagText{unit: s.unit, joint: s.list}, assign: []func(string) error{assign}}
 	f := &pflag.Flag{Name: s.flag(), Usage: s.help(), Value: b.flag}
 	if s.unit == unitBool {
 		f.NoOptDefVal = "true"
@@ -115,6 +116,9 @@ func (set *Set) resolve(b *binding) error {
 		case err != nil:
 			return b.errorf("%q from %s: %w", now.Value, now.origin(), err)
 		}
+	}
+	for _, file := range b.files {
+		*file = now.File
 	}
 	b.current = now
 	return nil
@@ -173,13 +177,14 @@ func (set *Set) Effective() []Effective {
 // flagText is a pflag.Value that takes any text: Resolve reads it, so that pflag
 // never repeats a secret in an error of its own.
 type flagText struct {
-	text, unit  string
-	given, list bool
+	text, unit string
+	joint      string // between the texts of a list; "" is no list
+	given      bool
 }
 
 func (f *flagText) Set(text string) error {
-	if f.list && f.given {
-		text = f.text + "," + text
+	if f.joint != "" && f.given {
+		text = f.text + f.joint + text
 	}
 	f.text, f.given = text, true
 	return nil

@@ -25,9 +25,9 @@ type spec struct {
 	usage    string // one line
 	preset   string // the default; "" is none
 	required bool
-	secret   bool // comes from the environment or a file only
-	url      bool // the user part of each URL in it is a secret
-	list     bool // the flag may be repeated
+	secret   bool   // comes from the environment or a file only
+	url      bool   // the user part of each URL in it is a secret
+	list     string // what joins the texts of a flag that may be repeated; "" is none that may
 }
 
 // Default is the setting with another default, for a command that needs its own.
@@ -58,6 +58,14 @@ func (s Setting[T]) Bind(set *Set, target *T) {
 		}
 		return err
 	})
+}
+
+// BindFile makes target, once Resolve has succeeded, the file that the setting's
+// secrets were read from; "" when they came from elsewhere.
+func (s Setting[T]) BindFile(set *Set, target *string) {
+	s.bindAlone(set)
+	b := set.find(s.name)
+	b.files = append(b.files, target)
 }
 
 // entry is a setting of any type, as the catalogue lists it.

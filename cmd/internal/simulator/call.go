@@ -3,7 +3,6 @@ package simulator
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +35,20 @@ type call struct {
 
 	end       End        // why the call is over, empty while it is not
 	exchanges []Exchange // only with KeepTranscripts
+
+	deliveries []*delivery     // those with posts whose results have not been read
+	events     int             // posted, or about to be
+	early      chan struct{}   // closed when the first event has its answer; nil unless the 202 waits for it
+	heard      bool            // early is closed
+	leg        bool            // the person talks to somebody else
+	trailing   *telesign.Event // posted after the next event's answer, which is executed instead
+
+	// What has been counted so far, to draw faults by.
+	ordinary, afterHolds, holds, legs int
+
+	afterHold bool // the action under way is a hold
+	row       int  // holds in a row, up to now
+	held      bool // there was a hold
 }
 
 func (s *Simulator) newCall(direction string, d telesign.Dial) *call {
@@ -55,7 +68,10 @@ func (c *call) live() {
 	for e, ok := c.begin(); ok; {
 		e, ok = c.step(e)
 	}
+	c.heardFirst()
 	c.complete()
+	c.endRow()
+	c.settle(true)
 	c.sim.release(c, c.end)
 }
 
@@ -66,8 +82,17 @@ func (c *call) begin() (e telesign.Event, ok bool) {
 	}
 	p := c.person.PickUp()
 	c.outcome = p.Outcome
+	if c.early != nil {
+		p.Ring = 0
+	}
 	if !c.pass(p.Ring) {
 		return e, false
+	}
+	for _, h := range c.hits(ofCall, 0, FaultSlowRing) {
+		if !c.pause(h.after) {
+			c.end = EndShutdown
+			return e, false
+		}
 	}
 	if p.Outcome == Answered {
 		c.pickUp()
@@ -80,21 +105,55 @@ func (c *call) begin() (e telesign.Event, ok bool) {
 // step posts one event, executes the answer and returns the next event. Not ok:
 // the call is over.
 func (c *call) step(e telesign.Event) (next telesign.Event, ok bool) {
-	action, v := c.post(e)
-	switch {
-	case c.end != "": // before the answer could matter
-		return next, false
-	case c.sim.lines.Err() != nil:
-		c.end = EndShutdown
-		return next, false
-	case v.missed != "":
-		c.end = EndMissed
-		return next, false
-	case v.invalid != "":
-		c.end = EndInvalid
+	action, ok := c.ask(e)
+	if !ok {
 		return next, false
 	}
 	return c.execute(action)
+}
+
+// ask posts one event and returns the answer to execute. Not ok: the call is over.
+func (c *call) ask(e telesign.Event) (action telesign.Action, ok bool) {
+	p := c.planned(e)
+	if p.overtaken {
+		c.aside(e, p)
+		if c.end = EndPerson; c.outcome != Answered {
+			c.end = End(c.outcome)
+		}
+		return nil, false
+	}
+	action, v := c.post(e, p)
+	c.heardFirst()
+	if c.trailing != nil {
+		c.aside(*c.trailing, plan{})
+		c.trailing = nil
+	}
+	switch {
+	case c.end != "": // before the answer could matter
+		return nil, false
+	case c.sim.lines.Err() != nil:
+		c.end = EndShutdown
+		return nil, false
+	case v.lost:
+		c.end = EndLost
+		return nil, false
+	case v.missed != "":
+		c.end = EndMissed
+		return nil, false
+	case v.invalid != "":
+		c.end = EndInvalid
+		return nil, false
+	}
+	c.count(v)
+	return action, true
+}
+
+// heardFirst lets a 202 go that waits for the call's first event.
+func (c *call) heardFirst() {
+	if c.early != nil && !c.heard {
+		c.heard = true
+		close(c.early)
+	}
 }
 
 // execute does what an answer asks for. A valid answer can be executed: see judge.
@@ -108,7 +167,9 @@ func (c *call) execute(action telesign.Action) (next telesign.Event, ok bool) {
 		return next, false
 	}
 	c.pickUp()
-	began := c.elapsed
+	if d, bridged := action.(telesign.Dial); bridged {
+		return c.bridge(d)
+	}
 	status, collect := c.success(action), c.sim.cfg.Assume.collection(action)
 	h := heard{took: leastSound}
 	if word := c.failure(action); word != "" {
@@ -116,8 +177,7 @@ func (c *call) execute(action telesign.Action) (next telesign.Event, ok bool) {
 	} else {
 		c.prompts++
 		length := c.sim.cfg.soundLength(action)
-		h = c.sim.cfg.Assume.listen(length, collect,
-			c.person.Hear(Prompt{Number: c.prompts, Action: action, Length: length, Collect: collect}))
+		h = c.sim.cfg.Assume.listen(length, collect, c.react(Prompt{Number: c.prompts, Action: action, Length: length, Collect: collect}))
 	}
 	if !c.pass(h.took) {
 		return next, false
@@ -135,11 +195,6 @@ func (c *call) execute(action telesign.Action) (next telesign.Event, ok bool) {
 		if h.digits == "" {
 			next.ExtraData = c.sim.cfg.Assume.noDigits()
 		}
-	}
-	if d, bridged := action.(telesign.Dial); bridged {
-		next.To, next.From, next.Direction = d.To, d.CallerIDNumber, Outbound
-		next.ExternalID = cmp.Or(d.ExternalID, next.ExternalID)
-		c.clock(&next, began, began, true)
 	}
 	return next, true
 }
@@ -211,92 +266,10 @@ func (c *call) complete() {
 		e.AudioRecordingFileName = fmt.Sprintf("%s_%d.wav", c.referenceID, c.created.Unix())
 	}
 	c.clock(&e, 0, c.answered, c.open)
-	c.post(e)
-}
-
-// verdict is what became of one event's answer.
-type verdict struct {
-	event   telesign.EventName
-	action  telesign.Action
-	missed  string // why there is no answer
-	invalid string // why TeleSign would refuse it
-}
-
-func (v verdict) method() telesign.Method {
-	if v.action == nil {
-		return noAction
+	if len(c.hits(ofCompleted, 0, FaultLostCompleted)) > 0 {
+		return
 	}
-	return v.action.Method()
-}
-
-// post posts one event, judges the answer and accounts for both.
-func (c *call) post(e telesign.Event) (telesign.Action, verdict) {
-	at := c.elapsed
-	v := verdict{event: e.Name}
-	body, err := e.Encode()
-	var a answer
-	if err != nil { // a defect: nothing was posted
-		a = answer{unsent: true, missed: missedConnection, err: fmt.Errorf("encoding %s: %w", e.Name, err)}
-	} else {
-		a = c.sim.poster.post(c.sim.posts, body)
-	}
-	c.elapsed += a.latency
-	problem := ""
-	if a.missed != "" {
-		v.missed, problem = a.missed, a.missed+": "+a.err.Error()
-	} else if v.action, err = c.judge(e, a.body); err != nil {
-		v.action, v.invalid = nil, err.Error()
-		problem = v.invalid
-	}
-	kept := c.sim.tallies.exchanged(v, a, Example{
-		Call: c.info.Index, ReferenceID: c.referenceID, Event: body, Answer: fmt.Sprintf("%.1000s", a.body), Problem: problem,
-	})
-	if kept {
-		c.sim.log.Warn("the webhook's answer was missed or invalid",
-			"call", c.info.Index, "reference_id", c.referenceID, "event", e.Name, "problem", problem)
-	}
-	if c.sim.cfg.KeepTranscripts {
-		c.exchanges = append(c.exchanges, Exchange{
-			At: at, Event: json.RawMessage(body), Name: e.Name, Answer: string(a.body), Action: v.action,
-			Invalid: v.invalid, Missed: v.missed, Latency: a.latency,
-		})
-	}
-	return v.action, v
-}
-
-// judge reads an answer. An error is why TeleSign would refuse it. A nil action is
-// no error only where nobody is waiting to hear something.
-func (c *call) judge(e telesign.Event, body []byte) (telesign.Action, error) {
-	action, err := telesign.ParseAction(body)
-	if e.Name == telesign.CallCompleted { // whatever it is, TeleSign ignores it
-		return action, nil
-	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("is longer than %d bytes", maxAnswer)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if action == nil {
-		if c.open && c.end == "" || e.Name == telesign.IncomingCall {
-			return nil, errors.New("asks for no action: the person on the line hears nothing more")
-		}
-		return nil, nil
-	}
-	if !c.sim.cfg.AnswerTable.Allows(e.Name, action.Method()) {
-		return nil, fmt.Errorf("%s: %s cannot answer %s by the %s table",
-			telesign.UnsupportedCallState, action.Method(), e.Name, c.sim.cfg.AnswerTable)
-	}
-	if c.outcome != Answered && action.Method() != telesign.MethodHangup {
-		return nil, fmt.Errorf("%s: %s needs somebody on the line, and the dial ended with %s",
-			telesign.UnsupportedCallState, action.Method(), c.outcome)
-	}
-	if d, bridge := action.(telesign.Dial); bridge {
-		if word := c.sim.refuse(d, c.info.From); word != "" && !slices.Contains(blockWords(), word) {
-			return nil, errors.New(string(word))
-		}
-	}
-	return action, action.Validate()
+	c.post(e, c.planned(e))
 }
 
 // event is an event of this call with what all have in common.
@@ -349,7 +322,27 @@ func (c *call) pass(d time.Duration) bool {
 	}
 }
 
+// pause lets real time go by, whatever Speed says. False: the simulator stops.
+func (c *call) pause(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	began := time.Now()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	defer func() { c.elapsed += time.Since(began) }()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.sim.lines.Done():
+		return false
+	}
+}
+
 func (c *call) transcript(end End) Transcript {
+	slices.SortStableFunc(c.exchanges, func(x, y Exchange) int {
+		return cmp.Or(x.Sent.Compare(y.Sent), cmp.Compare(x.number, y.number), cmp.Compare(x.Copy, y.Copy))
+	})
 	return Transcript{CallInfo: c.info, ReferenceID: c.referenceID, End: end, Exchanges: c.exchanges}
 }
 

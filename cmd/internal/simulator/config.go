@@ -55,6 +55,12 @@ type Config struct {
 	Recordings bool
 	// Assume decides what TeleSign does not document.
 	Assume Assumptions
+	// Faults are what goes wrong, drawn from Seed.
+	Faults []Fault
+	// HoldTexts are what holds say: an answer that speaks one of them, in whatever
+	// markup, with whatever pauses, and listens for nothing, is counted as a hold.
+	// Empty: no answer is.
+	HoldTexts []string
 
 	// Grace is how long live calls have to post their call_completed when Run ends.
 	Grace time.Duration
@@ -104,6 +110,13 @@ type Assumptions struct {
 	PlayMultipleCompleted, SendDTMFCompleted telesign.EventName
 	// PlayFailed is the status of a prompt whose audio could not be played.
 	PlayFailed string
+	// PostAgain is how often an event that brought no answer is posted again, the same
+	// bytes, after a pause of PostAgainAfter of real time each; when that brings none
+	// either, or with 0, the call is hung up.
+	PostAgain      int
+	PostAgainAfter time.Duration
+	// LegEvents is which events the leg of an answered dial posts.
+	LegEvents LegEvents
 }
 
 // NoDigits is a spelling of "nothing was pressed".
@@ -134,6 +147,8 @@ func Defaults() Config {
 			PlayMultipleCompleted: telesign.PlayCompleted,
 			SendDTMFCompleted:     "send_dtmf_completed",
 			PlayFailed:            "play_failed",
+			PostAgainAfter:        time.Second,
+			LegEvents:             LegCompleted,
 		},
 		Grace:          5 * time.Second,
 		MaxConnections: 256,
@@ -194,6 +209,16 @@ func (c Config) Validate() error {
 	if c.Examples < 0 {
 		return setting("Examples", "is %d, want 0 or more", c.Examples)
 	}
+	for _, f := range c.Faults {
+		if err := f.validate(); err != nil {
+			return setting("Faults", "cannot work: %w", err)
+		}
+	}
+	for _, text := range c.HoldTexts {
+		if spoken(text) == "" {
+			return setting("HoldTexts", "holds %q, want words", text)
+		}
+	}
 	if c.People == nil {
 		if err := c.Mix.Validate(); err != nil {
 			return err
@@ -216,6 +241,12 @@ func (a Assumptions) validate() error {
 	}
 	if a.PlayFailed == "" || a.PlayFailed == telesign.StatusPlaySuccessful {
 		return setting("Assume.PlayFailed", "is %q, want a word that does not mean success", a.PlayFailed)
+	}
+	if a.PostAgain < 0 || a.PostAgainAfter < 0 {
+		return setting("Assume.PostAgain, PostAgainAfter", "are %d and %s, want 0 or more", a.PostAgain, a.PostAgainAfter)
+	}
+	if err := a.LegEvents.validate(); err != nil {
+		return setting("Assume.LegEvents", "cannot work: %w", err)
 	}
 	return nil
 }

@@ -4,7 +4,7 @@
 // to a webhook, executes the answers, and reports what it saw: how calls ended,
 // how fast the webhook was, and whether any answer was one TeleSign would refuse.
 //
-// Here live the server, the life of a call, the people and the report. Not here:
+// Here live the server, the life of a call, people, faults and the report. Not here:
 // the wire format, signatures and the table of allowed answers (messages/telesign),
 // and command lines (cmd/offhook). Nothing here knows flows, NATS or Redis; the
 // simulator sees offhook only as TeleSign would.
@@ -24,7 +24,7 @@
 // and a setting, so that a test can try the other one.
 //
 //	how long TeleSign waits for an answer        Config.AnswerWindow        5s, its figure for SMS
-//	no answer in time, or not 200                none yet                   the call is hung up
+//	no answer in time, or not 200                Assumptions.PostAgain…     the call is hung up
 //	which action may answer which event          Config.AnswerTable         lenient, as its demos do
 //	status words of a call nobody answered       Outcome, any word          busy, no_answer, failed
 //	digit timers when the answer names none      Assumptions.DigitTimeout   5s, and 3s between digits
@@ -35,16 +35,20 @@
 //	hung up mid-prompt: the prompt's completion  Assumptions.CompletePrompt not posted
 //	event after play_multiple, after send_dtmf   Assumptions.…Completed     play_completed, send_dtmf_completed
 //	status word of a prompt whose audio failed   Assumptions.PlayFailed     play_failed
+//	the events of a dial that answers an event   Assumptions.LegEvents      call_leg_completed
 //
 // Inferred without a setting:
 //
 //   - refusals are checked in the order credentials, rate, body, to and caller id
 //     missing, malformed, not owned, blocked (HTTP 200); what is malformed in a way
 //     TeleSign has no word for gets 400 and a sentence in "error";
-//   - audio is never fetched, and speech takes as long as its text is;
+//   - audio is never fetched, and speech takes as long as its text is, and a second
+//     for each <break strength="strong"/>;
 //   - keys pressed while no digits are collected are lost;
-//   - a dial that answers an event posts one event, call_leg_completed, when the leg
-//     is over, with the data of call_completed;
+//   - call_leg_completed has the data of call_completed; where a leg's dial_completed
+//     is posted, no action lets the two talk on, and any action ends the leg;
+//   - of several answers to one event the first that arrives is executed, invalid or
+//     not; the others are ignored, as are those to events of a call that is over;
 //   - an answer that TeleSign would refuse ends the call, with the status
 //     unsupported_call_state in call_completed; so does no action at all while
 //     somebody waits to hear something;
@@ -68,6 +72,34 @@
 //
 // # Faults
 //
-// Every event leaves through one function, poster.post. That is where it can be
-// delayed, doubled, lost or sent elsewhere, without the life of a call knowing.
+// Config.Faults is what goes wrong, with a share each; FaultKind lists the kinds,
+// Inject reads them as text. All their times are real, never divided by Speed: they
+// are about the webhook, not about the people. The report says how often each was
+// injected.
+//
+// Copies of an event are compared: each must be answered with the same action
+// (invariant I3), whether or not the answer is executed. Report.Copies counts those
+// that were not, by whether the copy went out before the first answer was there.
+// One that goes out much later may rightly be taken for a new event, since equal
+// bytes are no proof of a copy: keep FaultDuplicate's After short, or look at that
+// count alone. An answer that cut-before-answer kept from TeleSign is compared too,
+// if it came. What TeleSign ignores, answers to call_completed and to events of a
+// call that is over, is not judged at all; a copy's missing answer is counted with
+// the copies, and is a miss only where no post of the event had an answer before it.
+//
+// A hold is known by its text, Config.HoldTexts. The report counts holds and their
+// rows, HoldRows gives those of one call.
+//
+// What a fault happens to follows from the seed and, for events, calls, holds and
+// legs, the call's index and the number of the event, hold or leg in its call; for
+// requests, the number that is dialled and how often it was dialled before. A fault
+// more or less changes nothing about the others, and a hold changes nothing about
+// the events after the one that ends it, if HoldTexts names it. Not reproducible:
+//
+//   - what depends on real time: Fault.During, the window, posting again;
+//   - which of several answers under way is the first, and so which is executed
+//     where they differ;
+//   - the index of dials that come at the same time, and the order of requests to
+//     one number;
+//   - whether a broken connection meets a webhook that still thinks.
 package simulator

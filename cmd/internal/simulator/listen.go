@@ -25,7 +25,7 @@ func (c Config) soundLength(a telesign.Action) time.Duration {
 	switch a := a.(type) {
 	case telesign.Speak:
 		n := utf8.RuneCountInString(markup.ReplaceAllString(a.Message, ""))
-		return max(leastSound, (time.Duration(n) * time.Second / time.Duration(c.SpeechRate)).Truncate(time.Millisecond))
+		return max(leastSound, (time.Duration(n)*time.Second/time.Duration(c.SpeechRate)).Truncate(time.Millisecond)+pauses(a.Message))
 	case telesign.Play:
 		return c.AudioLength
 	case telesign.PlayMultiple:

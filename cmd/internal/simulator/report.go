@@ -30,10 +30,51 @@ type Report struct {
 	Invalid Problems                `json:"invalid"` // answers TeleSign would refuse; none from a healthy webhook
 	Missed  Problems                `json:"missed"`  // events without an answer
 	Latency Latency                 `json:"latency"`
+	// Silence is the longest that a person on the line waited for an action, if in
+	// vain, from when the event went out first: later posts and the pauses before them
+	// count, what a fault delayed the first one by does not.
+	Silence float64 `json:"silence_ms"`
 	// ConnectionWait is the longest that an event waited for one of MaxConnections.
 	// It is not part of any latency: large, it says that the simulator, not the
 	// webhook, was the bottleneck.
 	ConnectionWait float64 `json:"connection_wait_ms"`
+
+	// Faults is how often each fault was injected.
+	Faults map[FaultKind]int `json:"faults"`
+	Copies Copies            `json:"copies"`
+	Holds  Holds             `json:"holds"`
+	// Ignored counts the events, call_completed apart, whose answers TeleSign would
+	// not execute. Such answers are not judged.
+	Ignored int `json:"ignored"`
+}
+
+// Copies counts the posts of events beyond each event's own. Which post is the
+// event's own: the one whose result was there first. Missed ones are not among
+// Report.Missed: another post had its answer, or its miss is there.
+type Copies struct {
+	Posted   int            `json:"posted"`
+	Again    int            `json:"again"` // of them, because there was no answer
+	Answered int            `json:"answered"`
+	Missed   map[string]int `json:"missed,omitempty"` // as in Report.Missed.By
+	// Different are those answered with another action than the one that was read
+	// first, by when: "at_once" when the copy went out before that answer was there,
+	// "later" when after, and "hold" when one of the two is a hold.
+	Different Problems `json:"different"`
+}
+
+const (
+	differsAtOnce = "at_once"
+	differsLater  = "later"
+	differsHold   = "hold"
+)
+
+// Holds counts executed answers that were recognised as holds; see
+// Config.HoldTexts.
+type Holds struct {
+	Count      int         `json:"count"`
+	Calls      int         `json:"calls"`       // calls that heard one
+	LongestRow int         `json:"longest_row"` // on one call, with no other action between
+	Rows       map[int]int `json:"rows"`        // finished rows by their length
 }
 
 // Calls counts calls.
@@ -76,8 +117,10 @@ type Latency struct {
 }
 
 // Healthy reports whether every event was answered, with an action TeleSign would
-// accept.
-func (r Report) Healthy() bool { return r.Invalid.Count == 0 && r.Missed.Count == 0 }
+// accept, and its copies with the same one.
+func (r Report) Healthy() bool {
+	return r.Invalid.Count == 0 && r.Missed.Count == 0 && r.Copies.Different.Count == 0
+}
 
 // String is the report as a table.
 func (r Report) String() string {
@@ -90,10 +133,22 @@ func (r Report) String() string {
 	if len(r.Requests) > 0 {
 		row("requests", "%s", counts(r.Requests))
 	}
+	if len(r.Faults) > 0 {
+		row("faults", "%s", counts(r.Faults))
+	}
 	row("calls", "%d (%d outbound, %d inbound, %d live)", r.Calls.Total, r.Calls.Outbound, r.Calls.Inbound, r.Calls.Live)
 	row("  ended", "%s", counts(r.Calls.Ended))
 	row("events", "%s", counts(r.Events))
+	if r.Ignored > 0 {
+		row("  ignored", "%d whose answers nobody executes", r.Ignored)
+	}
+	if r.Copies.Posted > 0 {
+		row("  copies", "%s", r.Copies)
+	}
 	row("answers", "%s", counts(r.Answers))
+	if r.Holds.Count > 0 {
+		row("  holds", "%d on %d calls, up to %d in a row", r.Holds.Count, r.Holds.Calls, r.Holds.LongestRow)
+	}
 	row("  invalid", "%d", r.Invalid.Count)
 	if r.Missed.Count > 0 {
 		row("  missed", "%d (%s)", r.Missed.Count, counts(r.Missed.By))
@@ -103,6 +158,9 @@ func (r Report) String() string {
 	l := r.Latency
 	row("answer time", "p50 %s, p90 %s, p99 %s, p99.9 %s, max %s (window %s)",
 		shown(l.P50), shown(l.P90), shown(l.P99), shown(l.P999), shown(l.Max), shown(l.Window))
+	if r.Silence >= l.Max+1 {
+		row("  silence", "up to %s, posts and pauses added up", shown(r.Silence))
+	}
 	if r.ConnectionWait >= 1 {
 		row("  waited", "up to %s for a free connection, not part of the answer time", shown(r.ConnectionWait))
 	}
@@ -110,7 +168,7 @@ func (r Report) String() string {
 	for _, p := range []struct {
 		what string
 		list []Example
-	}{{"invalid answer", r.Invalid.Examples}, {"missed answer", r.Missed.Examples}} {
+	}{{"invalid answer", r.Invalid.Examples}, {"missed answer", r.Missed.Examples}, {"copies answered differently", r.Copies.Different.Examples}} {
 		for _, e := range p.list {
 			fmt.Fprintf(&b, "\n%s, call %d %s: %s\n  event   %s\n", p.what, e.Call, e.ReferenceID, e.Problem, e.Event)
 			if e.Answer != "" {
@@ -119,6 +177,21 @@ func (r Report) String() string {
 		}
 	}
 	return b.String()
+}
+
+// String is the copies in one line.
+func (c Copies) String() string {
+	s := fmt.Sprintf("%d (%d answered, %d differently", c.Posted, c.Answered, c.Different.Count)
+	if c.Different.Count > 0 {
+		s += ": " + counts(c.Different.By)
+	}
+	if len(c.Missed) > 0 {
+		s += "; missed " + counts(c.Missed)
+	}
+	if c.Again > 0 {
+		s += fmt.Sprintf("; %d because there was no answer", c.Again)
+	}
+	return s + ")"
 }
 
 // counts is a map of counts, the largest first.

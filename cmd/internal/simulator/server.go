@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,16 +24,25 @@ const maxRequest = 64 << 10
 // noWord is a refusal for which TeleSign has no status word: an HTTP status and a
 // sentence.
 type noWord struct {
-	status  int
+	status  int // 0: no answer at all
 	message string
+	after   time.Duration // with no answer: when the connection is closed
 }
 
 // ServeHTTP is POST /v2/voice. A dial that is accepted begins to ring once the 202
-// has been written.
+// has been written, or before with FaultEarlyEvents. A fault may refuse, or not
+// answer, a dial that rings all the same.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c, status, refusal := s.take(w, r)
 	response := telesign.DialResponse{ReferenceID: newReferenceID(), Status: status}
+	if c != nil && (refusal != nil || c.early != nil) {
+		s.start(c)
+	}
 	switch {
+	case refusal != nil && refusal.status == 0:
+		s.tallies.request("unanswered")
+		s.log.Debug("request is left unanswered", "for", refusal.after)
+		s.unanswered(r, refusal.after)
 	case refusal != nil:
 		s.tallies.request("http_" + strconv.Itoa(refusal.status))
 		s.log.Debug("request refused", "status", refusal.status, "because", refusal.message)
@@ -49,27 +59,49 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.tallies.request(string(status))
 	response.ReferenceID, response.ExternalID = c.referenceID, c.info.ExternalID
+	if c.early != nil {
+		select {
+		case <-c.early:
+		case <-r.Context().Done(): // nobody waits for the 202
+		}
+	}
 	respond(w, status.HTTPStatus(), response)
 	_ = http.NewResponseController(w).Flush() // a writer that cannot flush is written when we return
-	s.start(c)
+	if c.early == nil {
+		s.start(c)
+	}
+}
+
+// unanswered keeps a request until its client gives up or for a while, and closes
+// its connection.
+func (s *Simulator) unanswered(r *http.Request, after time.Duration) {
+	timer := time.NewTimer(after)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	case <-s.lines.Done():
+	}
+	panic(http.ErrAbortHandler) // the server's word for it: nothing more is written
 }
 
 // take decides about one request: an accepted call, or a refusal with a word of
-// TeleSign's or without one. The order is TeleSign's where it is known.
+// TeleSign's or without one; a fault gives both. The order is TeleSign's where it
+// is known.
 func (s *Simulator) take(w http.ResponseWriter, r *http.Request) (*call, telesign.DialStatus, *noWord) {
 	if r.URL.Path != voicePath {
-		return nil, "", &noWord{http.StatusNotFound, "no such path; the Voice API is POST " + voicePath}
+		return nil, "", &noWord{status: http.StatusNotFound, message: "no such path; the Voice API is POST " + voicePath}
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return nil, "", &noWord{http.StatusMethodNotAllowed, "method " + r.Method + " is not allowed; use POST"}
+		return nil, "", &noWord{status: http.StatusMethodNotAllowed, message: "method " + r.Method + " is not allowed; use POST"}
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return nil, "", &noWord{http.StatusRequestEntityTooLarge, "the body is longer than " + strconv.Itoa(maxRequest) + " bytes"}
+		return nil, "", &noWord{status: http.StatusRequestEntityTooLarge, message: "the body is longer than " + strconv.Itoa(maxRequest) + " bytes"}
 	}
 	if err != nil {
-		return nil, "", &noWord{http.StatusBadRequest, "the body could not be read"}
+		return nil, "", &noWord{status: http.StatusBadRequest, message: "the body could not be read"}
 	}
 	switch err := telesign.VerifyRequest(r.Header, r.Method, r.URL.Path, body, s.cfg.Account); {
 	case errors.Is(err, telesign.ErrNoCredentials):
@@ -82,10 +114,10 @@ func (s *Simulator) take(w http.ResponseWriter, r *http.Request) (*call, telesig
 	}
 	action, err := telesign.ParseAction(body)
 	if err != nil {
-		return nil, "", &noWord{http.StatusBadRequest, err.Error()}
+		return nil, "", &noWord{status: http.StatusBadRequest, message: err.Error()}
 	}
 	if action == nil {
-		return nil, "", &noWord{http.StatusBadRequest, "the body holds no action"}
+		return nil, "", &noWord{status: http.StatusBadRequest, message: "the body holds no action"}
 	}
 	dial, ok := action.(telesign.Dial)
 	if !ok {
@@ -95,13 +127,41 @@ func (s *Simulator) take(w http.ResponseWriter, r *http.Request) (*call, telesig
 		return nil, status, nil
 	}
 	if err := dial.Validate(); err != nil {
-		return nil, "", &noWord{http.StatusBadRequest, err.Error()}
+		return nil, "", &noWord{status: http.StatusBadRequest, message: err.Error()}
+	}
+	fault, rings := s.faulty(dial.To)
+	switch {
+	case fault != nil && fault.status == http.StatusTooManyRequests:
+		return nil, telesign.RateLimitExceeded, nil
+	case fault != nil && !rings:
+		return nil, "", fault
 	}
 	c := s.newCall(Outbound, dial)
 	if err := s.accept(c); err != nil {
-		return nil, "", &noWord{messages.CodeOf(err).HTTPStatus(), err.Error()}
+		return nil, "", &noWord{status: messages.CodeOf(err).HTTPStatus(), message: err.Error()}
 	}
-	return c, telesign.DialAccepted, nil
+	if len(c.hits(ofCall, 0, FaultEarlyEvents)) > 0 {
+		c.early = make(chan struct{})
+	}
+	return c, telesign.DialAccepted, fault
+}
+
+// faulty is what a fault answers to a request to dial a number, nil when none
+// happens, and whether it rings all the same. Of several faults the first counts.
+func (s *Simulator) faulty(to string) (refusal *noWord, rings bool) {
+	hits := s.chances.request(to, s.since)
+	if len(hits) == 0 {
+		return nil, false
+	}
+	s.tallies.injected(hits[:1])
+	switch h := hits[0]; h.Kind {
+	case FaultDial429:
+		return &noWord{status: http.StatusTooManyRequests}, false
+	case FaultDial5xx, FaultDial5xxRings:
+		return &noWord{status: cmp.Or(h.Status, statusUnavailable), message: "an error that was asked for"}, h.Kind == FaultDial5xxRings
+	default:
+		return &noWord{after: cmp.Or(h.after, dialTimeoutHolds)}, h.Kind == FaultDialTimeoutRings
+	}
 }
 
 // refuse is the word with which TeleSign refuses to dial, empty when it does not.

@@ -24,6 +24,8 @@ type Simulator struct {
 	limiter *limiter
 	tallies *tallies
 	scripts *transcripts
+	chances *chances
+	holds   holds
 
 	// lines ends when everybody is to hang up; posts when even that takes too long.
 	lines, posts           context.Context
@@ -67,6 +69,8 @@ func New(cfg Config, log *slog.Logger) (*Simulator, error) {
 		limiter: newLimiter(cfg.RateLimit),
 		tallies: newTallies(cfg.Examples),
 		scripts: &transcripts{keep: cfg.KeepTranscripts},
+		chances: newChances(cfg),
+		holds:   newHolds(cfg.HoldTexts),
 		idle:    make(chan struct{}),
 	}
 	close(s.idle)
@@ -198,8 +202,19 @@ func (s *Simulator) start(c *call) {
 	case running:
 		s.wg.Go(c.live)
 	case stopping:
+		c.heardFirst()
 		s.releaseLocked(c, EndShutdown)
 	}
+}
+
+// since is how long ago Run began; 0 before.
+func (s *Simulator) since() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began.IsZero() {
+		return 0
+	}
+	return time.Since(s.began)
 }
 
 // release ends the accounts of a call that was accepted.

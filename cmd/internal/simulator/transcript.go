@@ -15,12 +15,13 @@ type Transcript struct {
 	CallInfo
 	ReferenceID string
 	End         End
-	Exchanges   []Exchange // in order
+	Exchanges   []Exchange // in the order in which they went out, copies among them
 }
 
 // Exchange is one event and its answer.
 type Exchange struct {
-	At      time.Duration // since the call was created, by the call's own clock
+	At      time.Duration // when the event happened, since the call was created, by the call's own clock
+	Sent    time.Time     // when this post went out
 	Event   json.RawMessage
 	Name    telesign.EventName
 	Answer  string          // as it came, empty when none did
@@ -28,6 +29,32 @@ type Exchange struct {
 	Invalid string          // why TeleSign would refuse the answer, empty when it would not
 	Missed  string          // why there was no answer, empty when there was one
 	Latency time.Duration
+
+	Copy     int  // 0: the event's first post; n: its nth copy
+	Executed bool // TeleSign did what Action says; of an event's posts, one at most
+	Lost     bool // a fault broke the connection: TeleSign did not hear Answer
+	Hold     bool // Action is a hold
+
+	number int // of the event in its call
+}
+
+// HoldRows is how long each row of holds was that the call heard, in order.
+func (t Transcript) HoldRows() []int {
+	var rows []int
+	inRow := false
+	for _, x := range t.Exchanges {
+		switch {
+		case !x.Executed:
+		case !x.Hold:
+			inRow = false
+		case inRow:
+			rows[len(rows)-1]++
+		default:
+			inRow = true
+			rows = append(rows, 1)
+		}
+	}
+	return rows
 }
 
 // transcripts keeps what calls said, if it is to. Safe for concurrent use.
