@@ -20,6 +20,8 @@ type Spool interface {
 	// what publish has stored; a *spool.PartialError says that it was not all. It
 	// returns once nothing is left, or with publish's error.
 	Drain(ctx context.Context, publish func(context.Context, []messages.Envelope) error) error
+	// AwaitEmpty returns nil once everything that was put in has been drained.
+	AwaitEmpty(ctx context.Context) error
 	// NotEmpty has a value when something was put in since the last one was taken.
 	NotEmpty() <-chan struct{}
 	// Empty is cheap, and so is Stats.

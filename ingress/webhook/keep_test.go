@@ -95,22 +95,22 @@ func TestWindowWithSpool(t *testing.T) {
 		},
 		"the spool is not empty": {
 			waits:  true,
-			status: 200, outcome: outcomeSpooled,
+			status: 200, outcome: outcomeSpooled, after: drainPatience,
 			journal: []string{event, told, "answer 200"}, reason: reasonSpool,
 		},
 		"the spool is not empty at the end of a call": {
 			waits: true, event: ended,
-			status: 200, outcome: outcomeStored,
+			status: 200, outcome: outcomeStored, after: drainPatience,
 			journal: []string{"spool event call_completed", "answer 200"},
 		},
 		"the spool is full": {
 			waits: true, disk: diskFull,
-			status: 200, outcome: outcomeSpooled,
+			status: 200, outcome: outcomeSpooled, after: drainPatience,
 			journal: []string{"tell event incoming_call", "tell told incoming_call", "answer 200"}, reason: reasonSpool,
 		},
 		"the spool hangs": {
 			waits: true, disk: diskTakes(never), tell: slowTell(3 * ms),
-			status: 200, outcome: outcomeSpooled, after: window/2 + 6*ms,
+			status: 200, outcome: outcomeSpooled, after: drainPatience + (window-drainPatience)/2 + 6*ms,
 			journal: []string{"tell event incoming_call", "tell told incoming_call", "answer 200"}, reason: reasonSpool,
 		},
 		"the spool is full and the stream hangs": {
@@ -125,12 +125,12 @@ func TestWindowWithSpool(t *testing.T) {
 		},
 		"both refuse": {
 			waits: true, disk: diskFull, tell: tellFails,
-			status: 503, outcome: outcomeUnstored,
+			status: 503, outcome: outcomeUnstored, after: drainPatience,
 			journal: []string{"answer 503"},
 		},
 		"both refuse the end of a call": {
 			waits: true, disk: diskFull, tell: tellFails, event: ended,
-			status: 503, outcome: outcomeUnstored,
+			status: 503, outcome: outcomeUnstored, after: drainPatience,
 			journal: []string{"answer 503"},
 		},
 		"the stream refuses": {
@@ -346,4 +346,27 @@ func TestHangUpDuringAHold(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An event that comes while the spool is being drained waits a moment for that, and
+// then goes to a worker.
+func TestWaitsForTheDrain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const soon = drainPatience / 2
+		sp := &fakeSpool{kept: []messages.Envelope{{EventID: "earlier"}}}
+		d := newDoor(t, Config{}, &fakeBus{script: script{reply: messages.Reply{Verdict: messages.VerdictDecided, Action: []byte(`{}`)}}, spool: sp})
+		go func() {
+			<-time.After(soon)
+			_ = sp.Drain(context.Background(), func(context.Context, []messages.Envelope) error { return nil })
+		}()
+		began := time.Now()
+		d.serve(context.Background(), httptest.NewRecorder(), signed(t, incoming))
+		if took := time.Since(began); took < soon || took >= drainPatience {
+			t.Errorf("answered after %v, want %v", took, soon)
+		}
+		if got := d.metric(t, "offhook_webhook_answers_total", "outcome="+string(outcomeDecided)); got != 1 {
+			t.Errorf("%v answers were decided, want 1", got)
+		}
+	})
 }

@@ -25,6 +25,17 @@ type fakeSpool struct {
 
 func (f *fakeSpool) NotEmpty() <-chan struct{} { return f.fill }
 
+func (f *fakeSpool) AwaitEmpty(ctx context.Context) error {
+	for !f.Empty() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
 func (f *fakeSpool) Append(ctx context.Context, envs ...messages.Envelope) error {
 	if f.disk != nil {
 		if err := f.disk(ctx); err != nil {

@@ -30,6 +30,9 @@ func Run(ctx context.Context, cfg Config, progress io.Writer) (result Report, er
 		if removed := os.RemoveAll(dir); err == nil {
 			err = removed
 		}
+		if err != nil && ctx.Err() != nil {
+			err = messages.Errorf(messages.CodeUnavailable, "stopped before there was a result: %w", err)
+		}
 	}()
 	result = Report{Machine: thisMachine(), Settings: settingsOf(cfg), MemoryIdle: map[string]int64{}}
 	fmt.Fprintln(progress, "starting everything in", dir)
