@@ -250,7 +250,7 @@ func TestOneEventInManyWorkers(t *testing.T) {
 // committed; one that always loses is left to a redelivery.
 func TestLostRaces(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct{ rivals, conflicts, retries int }{{1, 1, 0}, {19, 19, 0}, {20, 20, 1}} {
+	for _, test := range []struct{ rivals, conflicts, retries int }{{1, 1, 0}, {199, 199, 0}, {200, 200, 1}} {
 		w := newWorld(t)
 		relay, url := w.relayToRedis()
 		slow, fast := w.start(plan{store: w.openStore(url)}), w.start(plan{})

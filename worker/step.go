@@ -18,8 +18,9 @@ import (
 
 // maxRaces is how often a commit may be lost to another worker before the event is
 // left to a redelivery. Each loss means that another event of the same call was
-// stepped, so a handful is already unusual.
-const maxRaces = 20
+// stepped, so it takes a hundred copies at once to come near it; then whoever needs
+// the log, and is slower for it, loses to all that do not.
+const maxRaces = 200
 
 // stepped is what a committed step asks for.
 type stepped struct {
