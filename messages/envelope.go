@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -58,34 +60,73 @@ func NewEventID() string { return rand.Text() }
 
 // Header is the envelope's fields as message headers, without Body.
 func (e Envelope) Header() map[string][]string {
-	h := map[string][]string{
-		headerKind:    {string(e.Kind)},
-		headerEventID: {e.EventID},
-		headerCallID:  {url.PathEscape(e.CallID)},
-		headerArrived: {strconv.FormatInt(e.Arrived.UnixMicro(), 10)},
-	}
+	var h headers
+	h.add(headerKind, string(e.Kind))
+	h.add(headerEventID, e.EventID)
+	h.add(headerCallID, escape(e.CallID))
+	h.add(headerArrived, strconv.FormatInt(e.Arrived.UnixMicro(), 10))
 	if e.Event != "" {
-		h[headerEvent] = []string{url.PathEscape(e.Event)}
+		h.add(headerEvent, escape(e.Event))
 	}
 	if !e.Deadline.IsZero() {
-		h[headerDeadline] = []string{strconv.FormatInt(e.Deadline.UnixMicro(), 10)}
+		h.add(headerDeadline, strconv.FormatInt(e.Deadline.UnixMicro(), 10))
 	}
 	if e.ReplyTo != "" {
-		h[headerReplyTo] = []string{e.ReplyTo}
+		h.add(headerReplyTo, e.ReplyTo)
 	}
 	if e.Late {
-		h[headerLate] = []string{"true"}
+		h.add(headerLate, "true")
 	}
 	if e.Sequence != 0 {
-		h[headerSequence] = []string{strconv.FormatUint(e.Sequence, 10)}
+		h.add(headerSequence, strconv.FormatUint(e.Sequence, 10))
 	}
 	if e.Trace != "" {
-		h[headerTrace] = []string{e.Trace}
+		h.add(headerTrace, e.Trace)
 	}
 	if e.State != "" {
-		h[headerState] = []string{e.State}
+		h.add(headerState, e.State)
 	}
-	return h
+	return h.message()
+}
+
+// escape makes s fit for a header: it is path-escaped. What needs no escapes, as
+// TeleSign's ids do not, costs a look at each byte.
+func escape(s string) string {
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return url.PathEscape(s)
+		}
+	}
+	return s
+}
+
+func unescape(s string) (string, error) {
+	if strings.IndexByte(s, '%') < 0 {
+		return s, nil
+	}
+	return url.PathUnescape(s)
+}
+
+// headers collects up to 11 headers, as many as an Envelope can have, so that the
+// map is made in its size and the values share one array.
+type headers struct {
+	names, values [11]string
+	n             int
+}
+
+func (h *headers) add(name, value string) {
+	h.names[h.n], h.values[h.n] = name, value
+	h.n++
+}
+
+func (h *headers) message() map[string][]string {
+	m := make(map[string][]string, h.n)
+	values := slices.Clone(h.values[:h.n])
+	for i := range values {
+		m[h.names[i]] = values[i : i+1 : i+1]
+	}
+	return m
 }
 
 // ParseEnvelope reads an envelope back from headers and body. An error means that
@@ -114,10 +155,10 @@ func ParseEnvelope(header map[string][]string, body []byte) (Envelope, error) {
 		return e, fmt.Errorf("envelope: %s is missing", headerEventID)
 	}
 	var err error
-	if e.CallID, err = url.PathUnescape(get(headerCallID)); err != nil || e.CallID == "" {
+	if e.CallID, err = unescape(get(headerCallID)); err != nil || e.CallID == "" {
 		return e, fmt.Errorf("envelope: %s is %q, want an escaped call id", headerCallID, get(headerCallID))
 	}
-	if e.Event, err = url.PathUnescape(get(headerEvent)); err != nil {
+	if e.Event, err = unescape(get(headerEvent)); err != nil {
 		return e, fmt.Errorf("envelope: %s: %w", headerEvent, err)
 	}
 	if e.Arrived, err = microTime(get(headerArrived)); err != nil {
@@ -174,17 +215,18 @@ const (
 
 // Header is the reply's fields as message headers, without Action.
 func (r Reply) Header() map[string][]string {
-	h := map[string][]string{headerVerdict: {string(r.Verdict)}}
+	var h headers
+	h.add(headerVerdict, string(r.Verdict))
 	if r.Flow != "" {
-		h[headerFlow] = []string{url.PathEscape(r.Flow)}
+		h.add(headerFlow, escape(r.Flow))
 	}
 	if r.Step != "" {
-		h[headerStep] = []string{url.PathEscape(r.Step)}
+		h.add(headerStep, escape(r.Step))
 	}
 	if r.Reason != "" {
-		h[headerReason] = []string{url.PathEscape(r.Reason)}
+		h.add(headerReason, escape(r.Reason))
 	}
-	return h
+	return h.message()
 }
 
 // ParseReply reads a reply back. A verdict it does not know counts as a hold: the
@@ -192,7 +234,7 @@ func (r Reply) Header() map[string][]string {
 func ParseReply(header map[string][]string, body []byte) Reply {
 	get := func(name string) string {
 		if v := header[name]; len(v) > 0 {
-			if s, err := url.PathUnescape(v[0]); err == nil {
+			if s, err := unescape(v[0]); err == nil {
 				return s
 			}
 		}

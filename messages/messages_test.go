@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,35 @@ func TestEnvelopeSurvivesItsHeaders(t *testing.T) {
 	}
 }
 
+// The headers are what other versions read, and what a drained spool is made of.
+func TestEnvelopeHeaders(t *testing.T) {
+	t.Parallel()
+	e := messages.Envelope{
+		Kind: messages.KindEvent, EventID: "E1", CallID: "C/1", Event: "speak completed", Arrived: time.UnixMicro(1_700_000_000_000_001),
+		Deadline: time.UnixMicro(1_700_000_002_500_001), ReplyTo: "_INBOX.x.1", Late: true, Sequence: 7, Trace: "00-1-2-01", State: "a=b",
+	}
+	want := map[string][]string{
+		"Offhook-Kind": {"event"}, "Offhook-Event-Id": {"E1"}, "Offhook-Call-Id": {"C%2F1"}, "Offhook-Event": {"speak%20completed"},
+		"Offhook-Arrived": {"1700000000000001"}, "Offhook-Deadline": {"1700000002500001"}, "Offhook-Reply-To": {"_INBOX.x.1"},
+		"Offhook-Late": {"true"}, "Offhook-Sequence": {"7"}, "traceparent": {"00-1-2-01"}, "tracestate": {"a=b"},
+	}
+	got := e.Header()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for name := range got { // each may be added to without a trace in the others
+		got[name] = append(got[name], "more")
+		want[name] = append(want[name], "more")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("appended to (-want +got):\n%s", diff)
+	}
+	least := map[string][]string{"Offhook-Kind": {""}, "Offhook-Event-Id": {""}, "Offhook-Call-Id": {""}, "Offhook-Arrived": {"0"}}
+	if diff := cmp.Diff(least, messages.Envelope{Arrived: time.UnixMicro(0)}.Header()); diff != "" {
+		t.Errorf("of nothing (-want +got):\n%s", diff)
+	}
+}
+
 func TestParseEnvelopeRefuses(t *testing.T) {
 	t.Parallel()
 	whole := messages.Envelope{Kind: messages.KindEvent, EventID: "E1", CallID: "C1", Arrived: time.UnixMicro(1), Deadline: time.UnixMicro(2)}
@@ -169,6 +199,30 @@ func TestAReplyThatSaysNothingHolds(t *testing.T) {
 			t.Errorf("%s: got %+v, want a hold", name, r)
 		}
 	}
+}
+
+// Flow and step are escaped as net/url does it, and come back as they went.
+func FuzzParseReply(f *testing.F) {
+	f.Add("decided", "survey", "question-1_A", "", []byte("{}"))
+	f.Add("hold", "%zz", "a%2Fb+c", "the store\r\nis away é\xff", []byte(nil))
+	f.Fuzz(func(t *testing.T, verdict, flow, step, reason string, body []byte) {
+		r := messages.ParseReply(map[string][]string{
+			"Offhook-Verdict": {verdict}, "Offhook-Flow": {flow}, "Offhook-Step": {step}, "Offhook-Reason": {url.PathEscape(reason)},
+		}, body)
+		if r.Reason != reason {
+			t.Errorf("reason %q: got %q", reason, r.Reason)
+		}
+		if want, err := url.PathUnescape(flow); err == nil && r.Flow != want || err != nil && r.Flow != "" {
+			t.Errorf("flow %q: got %q, want %q", flow, r.Flow, want)
+		}
+		h := r.Header()
+		if got := h["Offhook-Step"]; r.Step != "" && (len(got) != 1 || got[0] != url.PathEscape(r.Step)) {
+			t.Errorf("step %q: got header %q", r.Step, got)
+		}
+		if diff := cmp.Diff(r, messages.ParseReply(h, r.Action)); diff != "" {
+			t.Errorf("-first +second:\n%s", diff)
+		}
+	})
 }
 
 func TestToldSurvives(t *testing.T) {

@@ -33,6 +33,10 @@ const (
 	SubjectsFailed  = "offhook.failed.*"
 )
 
+// SubjectSpooling is where an ingress says, by core NATS, that it has events of an
+// outage that are not in the stream yet; the body names the process.
+const SubjectSpooling = "offhook.spooling"
+
 // CampaignDirect is the campaign token of calls that belong to no campaign.
 const CampaignDirect = "direct"
 

@@ -27,6 +27,7 @@ type Events struct {
 	limits   call.Limits
 	metrics  *Metrics
 	outage   *outage
+	backlog  backlog
 	reporter *reporter
 	turns    *turns
 	tracing  tracing
@@ -75,8 +76,8 @@ const (
 )
 
 // Handle steps one delivery: load, step, commit, reply, publish; returning Done
-// acknowledges it. While the store is away, or the late lane has events of the same
-// partition, the caller is put on hold at once and the event joins the lane: see
+// acknowledges it. While the store is away, the late lane has events of the same
+// partition, or this worker has to catch up, the caller is put on hold at once and the event joins the lane: see
 // HandleLate. When nothing can be decided for another reason, the caller is put on
 // hold at once and the delivery comes again. What can never be stepped is parked.
 //
@@ -90,7 +91,7 @@ func (h *Events) Handle(ctx context.Context, d bus.Delivery) bus.Result {
 	switch {
 	case h.outage.away():
 		return h.postpone(ctx, d, span, holdUnavailable)
-	case h.bus.LateWaiting(d.CallID):
+	case h.bus.LateWaiting(d.CallID), h.backlog.waiting.Load() && awaited(d):
 		return h.postpone(ctx, d, span, holdLate)
 	}
 	result, away := h.handle(ctx, d, span)

@@ -54,6 +54,8 @@ func (s *Server) detour() (because, bool) {
 		return because{outcome: outcomeSpooled, reason: reasonAway, text: "NATS is away", unstored: true}, true
 	case !s.spool.Empty():
 		return because{outcome: outcomeSpooled, reason: reasonSpool, text: "the spool is not empty yet", unstored: true}, true
+	case s.peers.behind(time.Now(), s.bus.HeardSpooling()):
+		return because{outcome: outcomeSpooled, reason: reasonSpool, text: "the spool of another ingress is not empty yet", unstored: true}, true
 	}
 	return because{}, false
 }

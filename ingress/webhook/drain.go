@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -48,7 +49,12 @@ func (s *Server) startDrain(ctx context.Context) (stop func(until time.Time)) {
 	last, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
+		var saying sync.WaitGroup
+		talk, quiet := context.WithCancel(ctx)
+		saying.Go(func() { s.saySpooling(talk) })
 		s.drainSpool(ctx, last)
+		quiet()
+		saying.Wait()
 	}()
 	return func(until time.Time) {
 		close(last)
@@ -68,6 +74,7 @@ func (s *Server) startDrain(ctx context.Context) (stop func(until time.Time)) {
 func (s *Server) drainSpool(ctx context.Context, last <-chan struct{}) {
 	wait := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(drainFirst), backoff.WithMaxInterval(drainMost), backoff.WithMaxElapsedTime(0))
+	away := false // since the last drain
 	for ctx.Err() == nil {
 		var pause <-chan time.Time
 		switch {
@@ -79,8 +86,13 @@ func (s *Server) drainSpool(ctx context.Context, last <-chan struct{}) {
 			if over(last) {
 				return
 			}
+			away = true
 			pause = time.After(connectedPoll)
 		default:
+			if away {
+				away = false
+				s.peers.back(time.Now())
+			}
 			began, waiting := time.Now(), s.spool.Stats()
 			err := s.spool.Drain(ctx, s.publish)
 			if err == nil {

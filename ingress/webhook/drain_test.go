@@ -63,6 +63,7 @@ func TestDrain(t *testing.T) {
 				t.Errorf("%+v is not late", env)
 			}
 		}
+		<-time.After(settleFor)
 		send(conn, onWire(t, incoming))
 		if res, body := read(t, r); res.StatusCode != 200 || body != decision {
 			t.Errorf("%s: %s", res.Status, body)

@@ -71,6 +71,8 @@ type fakeBus struct {
 	spool  *fakeSpool                                             // of the door; nil: none
 
 	away    atomic.Bool
+	said    atomic.Int32              // words about the spool
+	heard   atomic.Pointer[time.Time] // the latest of another door; nil: none
 	mu      sync.Mutex
 	late    uint64 // replies after their ask was closed, as the bus counts them
 	asked   []messages.Envelope
@@ -143,6 +145,18 @@ func (b *fakeBus) Park(_ context.Context, f messages.Failure) error {
 }
 
 func (b *fakeBus) Connected() bool { return !b.away.Load() }
+
+func (b *fakeBus) SaySpooling() error {
+	b.said.Add(1)
+	return nil
+}
+
+func (b *fakeBus) HeardSpooling() time.Time {
+	if at := b.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 func (b *fakeBus) Stats() bus.Stats {
 	b.mu.Lock()

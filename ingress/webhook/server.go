@@ -33,6 +33,10 @@ type Bus interface {
 	Park(ctx context.Context, f messages.Failure) error
 	// Connected reports whether there is a connection now. It is cheap.
 	Connected() bool
+	// SaySpooling tells the other doors that events of an outage wait in this one's
+	// spool; HeardSpooling is when another door said so last. Both are cheap.
+	SaySpooling() error
+	HeardSpooling() time.Time
 	// Stats says how many replies came for asks that had been closed.
 	Stats() bus.Stats
 }
@@ -49,6 +53,7 @@ type Server struct {
 	log       *slog.Logger
 	throttle  throttle
 	draining  atomic.Bool
+	peers     peers
 }
 
 // New makes a door that checks signatures with verifier, which may be nil only when

@@ -85,3 +85,35 @@ func (b *Bus) oldest(ctx context.Context, sequence uint64) (time.Duration, error
 }
 
 func count(n int) uint64 { return uint64(max(n, 0)) }
+
+// Progress is how far the workers have come with the events stream.
+type Progress struct {
+	Last      uint64 // the newest event
+	Delivered uint64 // every event up to this one has been given to a worker
+	Processed uint64 // every event up to this one is processed
+}
+
+// Progress asks NATS how far the workers have come, in two requests.
+func (b *Bus) Progress(ctx context.Context) (Progress, error) {
+	ctx, cancel := b.bounded(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, messages.StreamEvents)
+	if err == nil {
+		var c jetstream.Consumer
+		if c, err = s.Consumer(ctx, messages.ConsumerEvents); err == nil {
+			last, info := s.CachedInfo().State.LastSeq, c.CachedInfo()
+			p := Progress{Last: last, Delivered: info.Delivered.Stream, Processed: info.AckFloor.Stream}
+			if info.NumPending == 0 { // what has expired is never delivered, nor acked
+				p.Delivered = max(p.Delivered, last)
+				if info.NumAckPending == 0 {
+					p.Processed = p.Delivered
+				}
+			}
+			return p, nil
+		}
+	}
+	return Progress{}, messages.Errorf(messages.CodeUnavailable, "NATS: asking how far events are processed: %w", err)
+}
+
+// AnswerWithin is the answer window.
+func (b *Bus) AnswerWithin() time.Duration { return b.cfg.AnswerWithin }

@@ -23,7 +23,9 @@ type Action interface {
 	// *messages.Error of CodeInvalid that names the parameter.
 	Validate() error
 
-	params() any // the wire form of the parameters
+	// appendParams writes the parameters of a valid action as the members of a JSON
+	// object, without its braces.
+	appendParams(dst []byte) []byte
 }
 
 // MaxCallDuration is the longest call TeleSign allows, and its default.

@@ -1,11 +1,9 @@
 package telesign
 
 import (
-	"encoding/json"
 	"strconv"
 	"time"
-
-	"github.com/offhook/offhook/messages"
+	"unicode/utf8"
 )
 
 // Encode is the action as it is sent, after Validate:
@@ -13,7 +11,8 @@ import (
 //	{"jsonrpc":"2.0","method":"…","params":{…}}
 //
 // in this order, without a newline and without HTML escapes; the same action gives
-// the same bytes. A nil action is {}, which asks for nothing.
+// the same bytes. A nil action is {}, which asks for nothing. The bytes are the
+// caller's.
 func Encode(a Action) ([]byte, error) {
 	if a == nil {
 		return []byte("{}"), nil
@@ -21,71 +20,109 @@ func Encode(a Action) ([]byte, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	body, err := marshal(struct {
-		Version string `json:"jsonrpc"`
-		Method  Method `json:"method"`
-		Params  any    `json:"params"`
-	}{"2.0", a.Method(), a.params()})
-	if err != nil {
-		return nil, messages.Errorf(messages.CodeInternal, "encoding %s: %w", a.Method(), err)
+	if a.Method() == MethodHangup {
+		return []byte(`{"jsonrpc":"2.0","method":"hangup","params":{}}`), nil
 	}
-	return body, nil
+	dst := make([]byte, 0, 256) // all of an action but its message or URLs fits
+	dst = append(dst, `{"jsonrpc":"2.0","method":"`...)
+	dst = append(dst, a.Method()...)
+	dst = append(dst, `","params":{`...)
+	dst = a.appendParams(dst)
+	return append(dst, "}}"...), nil
 }
 
-func (d Dial) params() any {
-	duration := ""
-	if d.MaxCallDuration != 0 {
-		duration = strconv.FormatInt(int64(d.MaxCallDuration/time.Second), 10)
+func (d Dial) appendParams(dst []byte) []byte {
+	dst = appendString(append(dst, `"to":`...), d.To)
+	dst = appendString(append(dst, `,"caller_id_number":`...), d.CallerIDNumber)
+	if d.MaxCallDuration != 0 { // a string, by the documentation
+		dst = append(dst, `,"max_call_duration":"`...)
+		dst = strconv.AppendInt(dst, int64(d.MaxCallDuration/time.Second), 10)
+		dst = append(dst, '"')
 	}
-	return struct {
-		To              string `json:"to"`
-		CallerIDNumber  string `json:"caller_id_number"`
-		MaxCallDuration string `json:"max_call_duration,omitempty"` // a string, by the documentation
-		SendDTMF        string `json:"send_dtmf,omitempty"`
-		ExternalID      string `json:"external_id,omitempty"`
-		IsPrimary       *bool  `json:"is_primary,omitempty"`
-	}{d.To, d.CallerIDNumber, duration, d.SendDTMF, d.ExternalID, d.IsPrimary}
-}
-
-func (s Speak) params() any {
-	type tts struct {
-		Message  string `json:"message"`
-		Language string `json:"language,omitempty"`
+	if d.SendDTMF != "" {
+		dst = appendString(append(dst, `,"send_dtmf":`...), d.SendDTMF)
 	}
-	return struct {
-		TTS           tts            `json:"tts"`
-		CollectDigits *CollectDigits `json:"collect_digits,omitempty"`
-	}{tts{s.Message, s.Language}, s.CollectDigits}
+	if d.ExternalID != "" {
+		dst = appendString(append(dst, `,"external_id":`...), d.ExternalID)
+	}
+	if d.IsPrimary != nil {
+		dst = strconv.AppendBool(append(dst, `,"is_primary":`...), *d.IsPrimary)
+	}
+	return dst
 }
 
-func (p Play) params() any {
-	return struct {
-		URL           string         `json:"url"`
-		CollectDigits *CollectDigits `json:"collect_digits,omitempty"`
-	}{p.URL, p.CollectDigits}
+func (s Speak) appendParams(dst []byte) []byte {
+	dst = appendString(append(dst, `"tts":{"message":`...), s.Message)
+	if s.Language != "" {
+		dst = appendString(append(dst, `,"language":`...), s.Language)
+	}
+	return s.CollectDigits.appendParam(append(dst, '}'))
 }
 
-func (p PlayMultiple) params() any {
-	return struct {
-		URLs          []string       `json:"urls"`
-		CollectDigits *CollectDigits `json:"collect_digits,omitempty"`
-	}{p.URLs, p.CollectDigits}
+func (p Play) appendParams(dst []byte) []byte {
+	dst = appendString(append(dst, `"url":`...), p.URL)
+	return p.CollectDigits.appendParam(dst)
 }
 
-func (s SendDTMF) params() any {
-	return struct {
-		Digits string `json:"digits"`
-	}{s.Digits}
+func (p PlayMultiple) appendParams(dst []byte) []byte {
+	dst = append(dst, `"urls":`...)
+	separator := byte('[')
+	for _, u := range p.URLs { // one at least
+		dst = appendString(append(dst, separator), u)
+		separator = ','
+	}
+	return p.CollectDigits.appendParam(append(dst, ']'))
 }
 
-func (Hangup) params() any { return struct{}{} }
+func (s SendDTMF) appendParams(dst []byte) []byte {
+	return appendString(append(dst, `"digits":`...), s.Digits)
+}
+
+func (Hangup) appendParams(dst []byte) []byte { return dst }
+
+// appendParam writes collect_digits behind another parameter; nil writes nothing.
+func (c *CollectDigits) appendParam(dst []byte) []byte {
+	if c == nil {
+		return dst
+	}
+	return c.appendObject(append(dst, `,"collect_digits":`...))
+}
+
+func (c CollectDigits) appendObject(dst []byte) []byte {
+	dst = strconv.AppendInt(append(dst, `{"max":`...), int64(c.Max), 10)
+	if ms := c.Timeout.Milliseconds(); ms != 0 {
+		dst = strconv.AppendInt(append(dst, `,"timeout":`...), ms, 10)
+	}
+	if ms := c.InterDigitTimeout.Milliseconds(); ms != 0 {
+		dst = strconv.AppendInt(append(dst, `,"inter_digit_timeout":`...), ms, 10)
+	}
+	if c.Terminators != "" {
+		dst = appendString(append(dst, `,"terminators":`...), c.Terminators)
+	}
+	return append(dst, '}')
+}
 
 // MarshalJSON is the collect_digits parameter, timers in whole milliseconds.
-func (c CollectDigits) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Max               int    `json:"max"`
-		Timeout           int64  `json:"timeout,omitempty"`
-		InterDigitTimeout int64  `json:"inter_digit_timeout,omitempty"`
-		Terminators       string `json:"terminators,omitempty"`
-	}{c.Max, c.Timeout.Milliseconds(), c.InterDigitTimeout.Milliseconds(), c.Terminators})
+func (c CollectDigits) MarshalJSON() ([]byte, error) { return c.appendObject(nil), nil }
+
+// appendString writes s as encoding/json does without HTML escapes. It leaves what
+// is rare to it: control characters, broken UTF-8, and the line separators that
+// JavaScript takes for line ends.
+func appendString(dst []byte, s string) []byte {
+	start := len(dst)
+	dst = append(dst, '"')
+	written := 0
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, s[written:i]...)
+			dst = append(dst, '\\')
+			written = i
+		case r < ' ' || r == utf8.RuneError || r == '\u2028' || r == '\u2029':
+			plain, _ := marshal(s) // of a string, this cannot fail
+			return append(dst[:start], plain...)
+		}
+	}
+	dst = append(dst, s[written:]...)
+	return append(dst, '"')
 }

@@ -379,7 +379,11 @@ func FuzzParseEvent(f *testing.F) {
 	}
 	f.Add([]byte(`{"event":"x","reference_id":"R","to":"1","data":{"to":{},"duration":"6","ended_on_utc":"never","<&>":" "}}`))
 	f.Add([]byte(`{"event":"call_completed","reference_id":"R","data":{"ended_on_utc":"0000-01-01T00:00:00+14:00","duration":null}}`))
+	for _, body := range oddBodies() {
+		f.Add([]byte(`{"event":"x","reference_id":"R","data":{"status":` + body + `}}`))
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		checkAgainstOracle(t, bytes.Clone(body))
 		e, err := telesign.ParseEvent(body)
 		if err != nil {
 			if messages.CodeOf(err) != messages.CodeInvalid {

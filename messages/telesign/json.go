@@ -8,97 +8,143 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/offhook/offhook/messages"
 )
 
 // object is a JSON object that is read member by member: take removes what it
-// returns, so that what remains at the end is what nobody knew.
+// returns, so that what remains at the end is what nobody knew. It refers to the
+// bytes it was read from until rest copies them.
 type object struct {
 	path    string // where it stands in the message, "" at the top; for errors
-	members map[string]json.RawMessage
+	members []member
 }
 
 // readObject reads raw as an object; null and nothing are an empty one below the
 // top. Of members with the same name the last counts.
 func readObject(path string, raw []byte) (object, error) {
-	o := object{path: path, members: make(map[string]json.RawMessage)}
+	o := object{path: path}
 	if path != "" && absent(raw) {
 		return o, nil
 	}
-	if err := json.Unmarshal(raw, &o.members); err != nil {
+	var ok bool
+	if o.members, ok = splitObject(raw); ok {
+		return o, nil
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil {
 		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
 			return o, messages.Errorf(messages.CodeInvalid, "the body is not JSON, at byte %d: %w", syntax.Offset, err)
 		}
 		return o, wrongType(path, raw, "an object")
 	}
-	if o.members == nil { // null
+	if members == nil { // null
 		return o, wrongType(path, raw, "an object")
+	}
+	for name, value := range members {
+		o.put(name, value)
 	}
 	return o, nil
 }
 
-func (o object) at(name string) string {
-	if o.path == "" {
-		return name
+// place is where a member stands in a message. Only errors spell it out.
+type place struct{ path, name string }
+
+func (p place) String() string {
+	if p.path == "" {
+		return p.name
 	}
-	return o.path + "." + name
+	return p.path + "." + p.name
+}
+
+func (o *object) at(name string) place { return place{o.path, name} }
+
+// peek returns the member called name; nil when it is missing.
+func (o *object) peek(name string) json.RawMessage {
+	for _, m := range slices.Backward(o.members) {
+		if m.raw != nil && string(m.name) == name {
+			return m.raw
+		}
+	}
+	return nil
 }
 
 // take returns the member called name and removes it; nil when it is missing or
 // null.
-func (o object) take(name string) json.RawMessage {
-	raw := o.members[name]
-	delete(o.members, name)
+func (o *object) take(name string) json.RawMessage {
+	var raw json.RawMessage
+	for i := range o.members {
+		if m := &o.members[i]; m.raw != nil && string(m.name) == name {
+			raw, m.raw = m.raw, nil
+		}
+	}
 	if absent(raw) {
 		return nil
 	}
 	return raw
 }
 
-func (o object) text(name string) (string, error) { return textOf(o.at(name), o.take(name)) }
+// put adds a member, or adds again what was taken.
+func (o *object) put(name string, raw json.RawMessage) {
+	o.members = append(o.members, member{[]byte(name), raw})
+}
 
-func (o object) child(name string) (object, error) { return readObject(o.at(name), o.take(name)) }
+func (o *object) text(name string) (string, error) { return textOf(o.at(name), o.take(name)) }
 
-// rest is the members nobody took, nil when there are none.
-func (o object) rest() map[string]json.RawMessage {
-	if len(o.members) == 0 {
-		return nil
+func (o *object) child(name string) (object, error) {
+	return readObject(o.at(name).String(), o.take(name))
+}
+
+// rest is a copy of the members nobody took, nil when there are none.
+func (o *object) rest() map[string]json.RawMessage {
+	var rest map[string]json.RawMessage
+	for _, m := range o.members {
+		if m.raw == nil {
+			continue
+		}
+		if rest == nil {
+			rest = make(map[string]json.RawMessage)
+		}
+		rest[string(m.name)] = slices.Clone(m.raw)
 	}
-	return o.members
+	return rest
 }
 
 // textOf reads a string; missing, null and "" are the same.
-func textOf(path string, raw json.RawMessage) (string, error) {
+func textOf(at place, raw json.RawMessage) (string, error) {
 	if absent(raw) {
 		return "", nil
 	}
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : len(raw)-1]), nil
+	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", wrongType(path, raw, "a string")
+		return "", wrongType(at.String(), raw, "a string")
 	}
 	return s, nil
 }
 
 // numberOf reads a number or a string that holds one; missing, null and "" are no
 // number.
-func numberOf(path string, raw json.RawMessage) (n float64, ok bool, err error) {
+func numberOf(at place, raw json.RawMessage) (n float64, ok bool, err error) {
 	if absent(raw) {
 		return 0, false, nil
 	}
 	literal := raw
 	if kindOf(raw) == "a string" {
-		s, err := textOf(path, raw)
+		s, err := textOf(at, raw)
 		if err != nil || s == "" {
 			return 0, false, err
 		}
 		literal = json.RawMessage(s)
 	}
 	if kindOf(literal) != "a number" || !json.Valid(literal) {
-		return 0, false, wrongType(path, raw, "a number")
+		return 0, false, wrongType(at.String(), raw, "a number")
 	}
 	if n, err = strconv.ParseFloat(string(bytes.TrimSpace(literal)), 64); err != nil {
-		return 0, false, messages.FieldErrorf(messages.CodeInvalid, path, "is a number out of range")
+		return 0, false, messages.FieldErrorf(messages.CodeInvalid, at.String(), "is a number out of range")
 	}
 	return n, true, nil
 }

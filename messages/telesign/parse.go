@@ -110,7 +110,7 @@ func (r *paramReader) inside(name string) *paramReader {
 }
 
 func (r *paramReader) collectDigits() *CollectDigits {
-	if absent(r.members["collect_digits"]) {
+	if absent(r.peek("collect_digits")) {
 		return nil
 	}
 	in := r.inside("collect_digits")
@@ -137,7 +137,7 @@ func (r *paramReader) texts(name string) []string {
 		return nil
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
-		r.fail(wrongType(r.at(name), raw, "an array of strings"))
+		r.fail(wrongType(r.at(name).String(), raw, "an array of strings"))
 	}
 	return list
 }
@@ -149,7 +149,7 @@ func (r *paramReader) boolean(name string) *bool {
 	}
 	var b bool
 	if err := json.Unmarshal(raw, &b); err != nil {
-		r.fail(wrongType(r.at(name), raw, "a boolean"))
+		r.fail(wrongType(r.at(name).String(), raw, "a boolean"))
 	}
 	return &b
 }
@@ -159,7 +159,7 @@ func (r *paramReader) whole(name string) int64 {
 	n, _, err := numberOf(r.at(name), r.take(name))
 	r.fail(err)
 	if n != math.Trunc(n) || math.Abs(n) > math.MaxInt32 {
-		r.fail(messages.FieldErrorf(messages.CodeInvalid, r.at(name), "is %v, want a whole number below 2^31", n))
+		r.fail(messages.FieldErrorf(messages.CodeInvalid, r.at(name).String(), "is %v, want a whole number below 2^31", n))
 		return 0
 	}
 	return int64(n)

@@ -151,8 +151,8 @@ func verifyDigest(h http.Header, rest, method, path string, body []byte, c []Cre
 	if customerID == "" || encoded == "" {
 		return fmt.Errorf("%w: customer id or signature is missing", ErrNoCredentials)
 	}
-	got := decodeSignature(encoded)
-	if got == nil {
+	got, ok := decodeSignature(encoded)
+	if !ok {
 		return fmt.Errorf("%w: the signature is not base64 of an HMAC-SHA256", ErrNotAuthorized)
 	}
 	if m := h.Get(headerMethod); !strings.EqualFold(m, digestMethod) {
@@ -168,7 +168,7 @@ func verifyDigest(h http.Header, rest, method, path string, body []byte, c []Cre
 		if err != nil || !strings.EqualFold(customerID, known.CustomerID) {
 			continue
 		}
-		good = hmac.Equal(got, sign(secret, withBody)) || hmac.Equal(got, sign(secret, withoutBody)) || good
+		good = hmac.Equal(got[:], sign(secret, withBody)) || hmac.Equal(got[:], sign(secret, withoutBody)) || good
 	}
 	if !good {
 		return fmt.Errorf("%w: unknown customer id, or the signature does not fit the request", ErrNotAuthorized)

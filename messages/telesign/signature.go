@@ -10,7 +10,7 @@ import (
 // Verifier checks the signatures of webhooks. It is safe for concurrent use.
 type Verifier struct {
 	customerID string
-	secrets    [][]byte
+	signers    []*signer // one for each API key
 }
 
 // NewVerifier takes every API key that TeleSign may sign with at the moment: while
@@ -26,7 +26,7 @@ func NewVerifier(customerID string, keys ...string) (*Verifier, error) {
 		if err != nil {
 			return nil, messages.Errorf(messages.CodeUsage, "API key %d of %d: %w", i+1, len(keys), err)
 		}
-		v.secrets = append(v.secrets, secret)
+		v.signers = append(v.signers, newSigner(secret))
 	}
 	return v, nil
 }
@@ -43,10 +43,11 @@ func (v *Verifier) Verify(authorization, xTSAuthorization string, body []byte) e
 	if authorization == "" && xTSAuthorization == "" {
 		return messages.Errorf(messages.CodeUnauthorized, "not signed: neither Authorization nor X-TS-Authorization is there")
 	}
-	var signatures [][]byte
-	for _, header := range []string{authorization, xTSAuthorization} {
-		customerID, signature := splitSignature(header)
-		if signature == nil {
+	var room [2]digest
+	signatures := room[:0]
+	for _, header := range [...]string{authorization, xTSAuthorization} {
+		customerID, signature, ok := splitSignature(header)
+		if !ok {
 			continue
 		}
 		if customerID != "" && v.customerID != "" && !strings.EqualFold(customerID, v.customerID) {
@@ -59,10 +60,10 @@ func (v *Verifier) Verify(authorization, xTSAuthorization string, body []byte) e
 			"no signature in Authorization or X-TS-Authorization: want [TSA ][customer id:]base64 of an HMAC-SHA256")
 	}
 	good := false
-	for _, secret := range v.secrets {
-		want := sign(secret, body)
+	for _, signer := range v.signers {
+		want := signer.sign(body)
 		for _, got := range signatures {
-			good = hmac.Equal(got, want) || good
+			good = hmac.Equal(got[:], want[:]) || good
 		}
 	}
 	if !good {
@@ -71,21 +72,24 @@ func (v *Verifier) Verify(authorization, xTSAuthorization string, body []byte) e
 	return nil
 }
 
-// splitSignature reads [TSA ][customer id:]signature; signature is nil when header
-// is something else, such as another scheme's.
-func splitSignature(header string) (customerID string, signature []byte) {
-	words := strings.Fields(header)
-	switch {
-	case len(words) == 2 && strings.EqualFold(words[0], "TSA"):
-		words = words[1:]
-	case len(words) != 1:
-		return "", nil
+// splitSignature reads [TSA ][customer id:]signature; it is not ok when header is
+// something else, such as another scheme's.
+func splitSignature(header string) (customerID string, signature digest, ok bool) {
+	var scheme, word string
+	words := 0
+	for w := range strings.FieldsSeq(header) {
+		scheme, word = word, w
+		words++
 	}
-	customerID, encoded, found := strings.Cut(words[0], ":")
+	if words != 1 && (words != 2 || !strings.EqualFold(scheme, "TSA")) {
+		return "", digest{}, false
+	}
+	customerID, encoded, found := strings.Cut(word, ":")
 	if !found {
-		customerID, encoded = "", words[0]
+		customerID, encoded = "", word
 	}
-	return customerID, decodeSignature(encoded)
+	signature, ok = decodeSignature(encoded)
+	return customerID, signature, ok
 }
 
 // SignWebhook is the signature TeleSign puts on body: base64, as X-TS-Authorization

@@ -2,7 +2,9 @@ package telesign_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/offhook/offhook/messages"
@@ -68,6 +70,8 @@ func TestVerify(t *testing.T) {
 		{"unpadded", "", strings.TrimRight(signature, "="), "no signature"},
 		{"cut", "TSA " + customerID, "", "no signature"},
 		{"three words", "TSA x " + signature, "", "no signature"},
+		{"three words, scheme in the middle", "x TSA " + signature, "", "no signature"},
+		{"another scheme", "TSB " + customerID + ":" + signature, "", "no signature"},
 	}
 	v, err := telesign.NewVerifier(customerID, key)
 	if err != nil {
@@ -131,6 +135,34 @@ func TestVerifyRotation(t *testing.T) {
 	if err := v.Verify("", signature, body); err == nil {
 		t.Error("a retired key still works")
 	}
+}
+
+// One Verifier serves all requests at once: none may see another's body.
+func TestVerifyConcurrently(t *testing.T) {
+	t.Parallel()
+	v, err := telesign.NewVerifier(customerID, sdkKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := range 200 {
+				body := fmt.Appendf(nil, "%d-%d", worker, i)
+				signed, err := telesign.SignWebhook(key, body)
+				if err == nil {
+					err = v.Verify("", signed, body)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				if v.Verify("", signed, append(body, '!')) == nil {
+					t.Errorf("%s: the signature of another body is good", body)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestNewVerifierRefuses(t *testing.T) {

@@ -157,16 +157,18 @@ func checkURL(field, s string) error {
 // isLanguageTag reports whether s is letters, then groups of letters and digits
 // after dashes. Which tags TeleSign speaks is not documented for this API.
 func isLanguageTag(s string) bool {
-	for i, part := range strings.Split(s, "-") {
-		if len(part) < 2 || len(part) > 8 || i == 0 && len(part) > 3 {
+	first := true
+	for part := range strings.SplitSeq(s, "-") {
+		if len(part) < 2 || len(part) > 8 || first && len(part) > 3 {
 			return false
 		}
 		for _, r := range part {
 			letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-			if !letter && (i == 0 || r < '0' || r > '9') {
+			if !letter && (first || r < '0' || r > '9') {
 				return false
 			}
 		}
+		first = false
 	}
 	return true
 }

@@ -40,7 +40,12 @@ func printOf(e Entry) uint32 {
 	if e.Sum == 0 {
 		return 0
 	}
-	return crc32.Update(e.Sum, crc32.IEEETable, []byte(e.Name))
+	// crc32.Update, which would have the name copied to the heap for each event.
+	sum := ^e.Sum
+	for i := range len(e.Name) {
+		sum = crc32.IEEETable[(sum^uint32(e.Name[i]))&0xff] ^ sum>>8
+	}
+	return ^sum
 }
 
 // remember makes e the event that copies are compared with.

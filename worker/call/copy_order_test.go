@@ -3,11 +3,13 @@ package call_test
 import (
 	"cmp"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/worker/call"
 )
 
@@ -111,5 +113,16 @@ func TestALateCopyIsPublishedWhenTheCallHasEnded(t *testing.T) {
 	}
 	if out := l.step(l.event("call_completed")); out.Publish {
 		t.Error("a copy at the end changes nothing; it was published")
+	}
+}
+
+// States that are stored have the sum that crc32.Update makes.
+func TestPrintsStayAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for i, name := range []telesign.EventName{"", "dial_completed", "speak_completed", "é"} {
+		e := call.Entry{Name: name, Sum: 0xDEADBEEF >> i}
+		if got, want := call.PrintOf(e), crc32.Update(e.Sum, crc32.IEEETable, []byte(name)); got != want {
+			t.Errorf("%q: got %x, want %x", name, got, want)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,8 +86,13 @@ func (s *State) save(name string, match flow.Match, e Entry) {
 	if name == "" || match.Value == "" {
 		return
 	}
-	s.Answers = slices.DeleteFunc(slices.Clone(s.Answers), func(a answer) bool { return a.Name == name })
-	s.Answers = append(s.Answers, answer{Name: name, Value: match.Value, Label: match.Label, Step: s.Step, At: e.Key})
+	answers := make([]answer, 0, len(s.Answers)+1)
+	for _, a := range s.Answers {
+		if a.Name != name {
+			answers = append(answers, a)
+		}
+	}
+	s.Answers = append(answers, answer{Name: name, Value: match.Value, Label: match.Label, Step: s.Step, At: e.Key})
 }
 
 // leave goes on from a step that has been heard and, if it asked, answered.
@@ -143,7 +147,7 @@ func (m Machine) ask(s *State, kind DecisionKind, how asked) Decision {
 // where it goes when nothing is pressed.
 func (m Machine) promptFailed(s *State, kind DecisionKind, reason string) Decision {
 	step := m.step(s)
-	p := m.prompt(s)
+	p := promptOf(s, step)
 	if !s.Instead && !p.Play.IsZero() && !p.Speak.IsZero() && !m.tooLong(s) {
 		s.Instead = true
 		s.Prompts++
@@ -194,10 +198,9 @@ func (m Machine) tooLong(s *State) bool {
 	return m.Limits.MaxPrompts > 0 && s.Prompts >= m.Limits.MaxPrompts
 }
 
-// prompt is the flow's prompt that stands. A re-prompt without words of its own has
-// those of the step, in case its audio fails.
-func (m Machine) prompt(s *State) flow.Prompt {
-	step := m.step(s)
+// promptOf is the prompt of step that stands. A re-prompt without words of its own
+// has those of the step, in case its audio fails.
+func promptOf(s *State, step *flow.Step) flow.Prompt {
 	p := step.Prompt
 	switch s.Asked {
 	case askedNoInput:
@@ -214,24 +217,45 @@ func (m Machine) prompt(s *State) flow.Prompt {
 
 // outstanding is the action that stands: what the caller was told, or is due to
 // be. It is rendered from the state alone, so that it comes out the same each time.
+// It shares what it collects with the program.
 func (m Machine) outstanding(s *State) telesign.Action {
-	switch {
-	case s.Asked == askedApology || s.inFlow() && m.step(s) == nil:
-		return telesign.Speak{Message: m.Limits.Apology, Language: m.Limits.ApologyLanguage}
-	case !s.inFlow():
+	step := m.step(s)
+	switch method := methodOf(s, step); {
+	case method == telesign.MethodHangup:
 		return telesign.Hangup{}
+	case !s.inFlow() || step == nil:
+		return telesign.Speak{Message: m.Limits.Apology, Language: m.Limits.ApologyLanguage}
+	case method == telesign.MethodPlay:
+		return telesign.Play{URL: promptOf(s, step).Play.Render(m.values(s)), CollectDigits: collectOf(step)}
 	}
-	p := m.prompt(s)
-	var collect *telesign.CollectDigits
-	if q := m.step(s).Question; q != nil {
-		c := q.Collect
-		collect = &c
+	p := promptOf(s, step)
+	return telesign.Speak{Message: p.Speak.Render(m.values(s)), Language: p.Language, CollectDigits: collectOf(step)}
+}
+
+// methodOf is the method of the action that stands, which is not rendered for it.
+func methodOf(s *State, step *flow.Step) telesign.Method {
+	switch {
+	case s.Asked == askedApology || s.inFlow() && step == nil:
+		return telesign.MethodSpeak
+	case !s.inFlow():
+		return telesign.MethodHangup
+	case s.Instead || promptOf(s, step).Play.IsZero():
+		return telesign.MethodSpeak
 	}
-	lookup := func(name string) string { return m.lookup(s, name) }
-	if p.Play.IsZero() || s.Instead {
-		return telesign.Speak{Message: p.Speak.Render(lookup), Language: p.Language, CollectDigits: collect}
+	return telesign.MethodPlay
+}
+
+// collectOf is what a step listens for, nil when it does not.
+func collectOf(step *flow.Step) *telesign.CollectDigits {
+	if step.Question == nil {
+		return nil
 	}
-	return telesign.Play{URL: p.Play.Render(lookup), CollectDigits: collect}
+	return &step.Question.Collect
+}
+
+// values looks template variables up in s.
+func (m Machine) values(s *State) func(name string) string {
+	return func(name string) string { return m.lookup(s, name) }
 }
 
 // lookup is the value of a template variable.

@@ -30,4 +30,18 @@
 // the caller was told is answered with a hold, never stepped as if it did. Where
 // nobody knows whether an answer arrived, either is taken: the event again gets the
 // answer again, the end of the prompt is stepped, and anything else is held.
+//
+// # Keeping a call in memory
+//
+// Step and Record change nothing that their arguments point to. A State may be
+// copied, stepped by several at once, and kept between a call's events together
+// with its log instead of being read again; what comes of it is the same. Copies
+// share State.Facts with its Contact, State.Answers and State.End; entries share
+// Entry.Told and Entry.End; an action shares the flow's CollectDigits. None of it is
+// ever written once it is there: a step that changes one makes a new one. Whoever
+// keeps or gets one must hold to that. Outcome.Entries never shares its array with
+// the log that was given.
+//
+// The strings of a parsed state are parts of one copy of the stored bytes, which
+// lives as long as any of them; those of State.Facts live as long as the call.
 package call

@@ -3,6 +3,8 @@ package call
 import (
 	"bytes"
 	"time"
+
+	"github.com/offhook/offhook/messages/telesign"
 )
 
 // maxSkew is how far apart the clocks of two ingresses are believed to be. Within
@@ -59,9 +61,27 @@ func sameAnswer(a, b Decision) bool {
 	if a.Hold || b.Hold {
 		return a.Hold == b.Hold
 	}
+	if sameAction(a.Action, b.Action) {
+		return true
+	}
 	one, errOne := a.Body()
 	two, errTwo := b.Body()
 	return errOne == nil && errTwo == nil && bytes.Equal(one, two)
+}
+
+// sameAction reports whether two actions are surely the same; not all that are.
+func sameAction(a, b telesign.Action) bool {
+	switch a := a.(type) {
+	case nil:
+		return b == nil
+	case telesign.Speak:
+		b, ok := b.(telesign.Speak)
+		return ok && a == b
+	case telesign.Play:
+		b, ok := b.(telesign.Play)
+		return ok && a == b
+	}
+	return false
 }
 
 // Fold is the state after a whole log, oldest first: what stepping its entries one
@@ -76,7 +96,6 @@ func (m Machine) Fold(facts *Facts, log []Entry) State {
 func (m Machine) fold(s State, log []Entry) (State, []Decision) {
 	s = State{Schema: Schema, Facts: s.Facts, CallID: s.CallID}
 	decisions := make([]Decision, len(log))
-	seen := make(map[string]bool, len(log))
 	var start int // the entry that began the call, counted from 1
 	for i, e := range log {
 		if s.startsAgain(e) {
@@ -89,9 +108,19 @@ func (m Machine) fold(s State, log []Entry) (State, []Decision) {
 			if starts(e.Name) && !e.Parked {
 				start = i + 1
 			}
-			decisions[i] = m.apply(&s, e, e.Told != nil && seen[e.Told.EventID])
+			decisions[i] = m.apply(&s, e, e.Told != nil && has(log[:i], e.Told.EventID))
 		}
-		seen[e.ID] = true
 	}
 	return s, decisions
+}
+
+// has reports whether an entry of log has this id. It looks from the end: a report
+// is mostly about one of the newest.
+func has(log []Entry, id string) bool {
+	for i := len(log) - 1; i >= 0; i-- {
+		if log[i].ID == id {
+			return true
+		}
+	}
+	return false
 }

@@ -2,6 +2,7 @@ package call
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +110,7 @@ func (m Machine) Record(s State, log []Entry, revision uint64) (messages.Record,
 			r.TalkSeconds = float64(e.Ended-e.Answered) / 1000
 		}
 	}
+	r.Answers = slices.Grow(r.Answers, len(s.Answers))
 	for _, a := range s.Answers {
 		r.Answers = append(r.Answers, messages.Answer{Name: a.Name, Value: a.Value, Label: a.Label, Step: a.Step, At: time.UnixMicro(a.At).UTC()})
 	}
@@ -117,15 +119,22 @@ func (m Machine) Record(s State, log []Entry, revision uint64) (messages.Record,
 	return r, err
 }
 
-// timeline is the call's log, with what was decided at each entry.
+// timeline is the call's log, with what was decided at each entry. Moments with
+// the same answer share its bytes.
 func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
 	_, decisions := m.fold(s, log)
 	moments := make([]messages.Moment, len(log))
+	decided := make([]time.Time, len(log))
+	encoded := -1 // the decision whose answer was encoded last
 	for i, e := range log {
 		d := decisions[i]
 		moment := messages.Moment{
 			At: time.UnixMicro(e.Key).UTC(), EventID: e.ID, Event: string(e.Name), Status: e.Status, Digits: e.Digits,
-			Decision: string(d.Kind), Step: d.Step, Reason: d.Reason, DecidedAt: micro(e.Key + e.Took),
+			Decision: string(d.Kind), Step: d.Step, Reason: d.Reason,
+		}
+		if at := e.Key + e.Took; at != 0 {
+			decided[i] = time.UnixMicro(at).UTC()
+			moment.DecidedAt = &decided[i]
 		}
 		if e.End != nil {
 			moment.Status = e.End.Status
@@ -133,17 +142,25 @@ func (m Machine) timeline(s State, log []Entry) ([]messages.Moment, error) {
 		switch {
 		case e.Told != nil:
 			moment.Event, moment.Status, moment.Reason = string(messages.KindTold), string(e.Told.Answer), e.Told.Reason
-		case !d.Hold:
+		case d.Hold:
+		case e.Otherwise: // what was answered is not kept, and this is not it
+			moment.Reason = reasonOtherwise
+		case encoded >= 0 && sameAction(d.Action, decisions[encoded].Action):
+			moment.Action = moments[encoded].Action
+		default:
 			body, err := d.Body()
 			if err != nil {
 				return nil, err
 			}
-			moment.Action = body
+			moment.Action, encoded = body, i
 		}
 		moments[i] = moment
 	}
 	return moments, nil
 }
+
+// reasonOtherwise is why a moment has no answer.
+const reasonOtherwise = "answered before earlier events of the call had come, and otherwise"
 
 func micro(us int64) *time.Time {
 	if us == 0 {

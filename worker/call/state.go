@@ -1,8 +1,6 @@
 package call
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/offhook/offhook/messages"
@@ -123,47 +121,6 @@ type end struct {
 	Recording string `json:"r,omitempty"`
 }
 
-// ParseState reads a stored state. Nil bytes are the zero State. ErrNewerSchema
-// when a newer version wrote it.
-func ParseState(callID string, data []byte) (State, error) {
-	var s State
-	if len(data) == 0 {
-		return State{Schema: Schema, CallID: callID}, nil
-	}
-	// The version is read first and alone: a newer state need not fit this struct.
-	var version struct {
-		Schema int `json:"v"`
-	}
-	if err := json.Unmarshal(data, &version); err != nil {
-		return s, fmt.Errorf("call state: %w", err)
-	}
-	if version.Schema > Schema {
-		return s, ErrNewerSchema
-	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, fmt.Errorf("call state: %w", err)
-	}
-	s.CallID = callID
-	if s.EventID == "" {
-		s.EventID = s.LastID // a report's own id, if there was no event: nothing is about that
-	}
-	if s.Print != 0 && s.FirstAt == 0 {
-		s.FirstAt = s.LastAt
-	}
-	return s, nil
-}
-
-// Encode is the state as it is stored.
-func (s State) Encode() ([]byte, error) {
-	if s.EventID == s.LastID {
-		s.EventID = ""
-	}
-	if s.FirstAt == s.LastAt {
-		s.FirstAt = 0
-	}
-	return json.Marshal(s)
-}
-
 // Ended reports whether call_completed has been applied.
 func (s State) Ended() bool { return s.End != nil }
 
@@ -220,32 +177,6 @@ func ToldEntry(id string, at time.Time, seq uint64, late bool, told messages.Tol
 // it.
 func ParkedEntry(id string, at time.Time, seq uint64, late bool, name string) Entry {
 	return Entry{ID: id, Key: at.UnixMicro(), Seq: seq, Late: late, Parked: true, Name: telesign.EventName(name)}
-}
-
-// ParseLog reads a stored log, oldest first.
-func ParseLog(raw [][]byte) ([]Entry, error) {
-	log := make([]Entry, len(raw))
-	for i, b := range raw {
-		if err := json.Unmarshal(b, &log[i]); err != nil {
-			return nil, fmt.Errorf("call log, entry %d: %w", i, err)
-		}
-		log[i].Name, log[i].Status = telesign.EventName(lengthen(string(log[i].Name))), lengthen(log[i].Status)
-	}
-	return log, nil
-}
-
-// EncodeLog is entries as they are stored.
-func EncodeLog(log []Entry) ([][]byte, error) {
-	raw := make([][]byte, len(log))
-	for i, e := range log {
-		e.Name, e.Status = telesign.EventName(shorten(string(e.Name))), shorten(e.Status)
-		b, err := json.Marshal(e)
-		if err != nil {
-			return nil, fmt.Errorf("call log, entry %d: %w", i, err)
-		}
-		raw[i] = b
-	}
-	return raw, nil
 }
 
 func milli(t time.Time) int64 {

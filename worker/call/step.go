@@ -60,9 +60,6 @@ type Decision struct {
 
 // Body is the answer as TeleSign wants it; {} when there is nothing to do.
 func (d Decision) Body() ([]byte, error) {
-	if d.Action == nil {
-		return []byte("{}"), nil
-	}
 	return telesign.Encode(d.Action)
 }
 
@@ -167,6 +164,9 @@ func (s *State) mark(e Entry) {
 func (m Machine) apply(s *State, e Entry, known bool) Decision {
 	s.mark(e)
 	if e.Told != nil {
+		if s.EventID == "" {
+			s.EventID = e.ID // as ParseState has it: nothing is about a report
+		}
 		return applyTold(s, e, known)
 	}
 	s.EventID = e.ID
@@ -217,10 +217,13 @@ func (m Machine) applyEvent(s *State, e Entry) Decision {
 		return Decision{Kind: Held, Hold: true, Reason: "the call has not begun"}
 	case s.Asked == askedOver:
 		return Decision{Kind: Over, Action: telesign.Hangup{}}
-	case s.inFlow() && m.step(s) == nil:
+	}
+	step := m.step(s)
+	switch {
+	case s.inFlow() && step == nil:
 		s.Fail = reasonFlowMissing
 		return m.apologize(s, Held, "")
-	case telesign.Completes(e.Name, m.outstanding(s).Method()):
+	case telesign.Completes(e.Name, methodOf(s, step)):
 		return m.complete(s, e)
 	case s.Unsure:
 		return Decision{Kind: Held, Hold: true, Reason: "what the caller was told is not known"}
@@ -277,6 +280,9 @@ func applyEnd(s *State, e Entry) Decision {
 func applyTold(s *State, e Entry, known bool) Decision {
 	d := Decision{Kind: Reported, Step: s.Step, Reason: string(e.Told.Answer)}
 	newest := known && e.Told.EventID == s.EventID
+	if newest && s.Acted && !s.Held && s.Copies == 0 && e.Told.Answer != messages.ToldUnknown && s.Asked != askedOver && s.Prompts > 0 {
+		s.Prompts-- // it was not heard, unless a copy's answer was; it counts when it is delivered
+	}
 	switch e.Told.Answer {
 	case messages.ToldUnknown:
 		// What was decided since for another event, or for a copy, is not in doubt.

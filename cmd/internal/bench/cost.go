@@ -73,7 +73,7 @@ func (s *system) cost(ctx context.Context, progress io.Writer, result *Report) e
 	var sides [2]*side
 	for i, calls := range []int{fewCalls, s.cfg.Calls} {
 		fmt.Fprintf(progress, "filling a redis-server with %d calls\n", calls)
-		if sides[i], err = s.fill(ctx, calls, id, key, dump); err != nil {
+		if sides[i], err = s.fill(ctx, "redis-"+[]string{"few", "many"}[i], calls, id, key, dump); err != nil {
 			return fmt.Errorf("fill a redis-server with %d calls: %w", calls, err)
 		}
 		defer func() { _ = sides[i].store.Close() }()
@@ -164,9 +164,9 @@ type side struct {
 
 // fill starts a redis-server and copies the call into it, each copy under the key
 // that its own id would have.
-func (s *system) fill(ctx context.Context, calls int, id, key, dump string) (*side, error) {
+func (s *system) fill(ctx context.Context, name string, calls int, id, key, dump string) (*side, error) {
 	settings := append(redisSettings(SyncLater), "--auto-aof-rewrite-percentage", "0") // a rewrite would be measured too
-	_, url, err := s.startRedis(ctx, "redis-"+strconv.Itoa(calls), settings)
+	_, url, err := s.startRedis(ctx, name, settings)
 	if err != nil {
 		return nil, err
 	}

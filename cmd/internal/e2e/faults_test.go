@@ -33,7 +33,8 @@ func faultPeople(ring time.Duration) simulator.People {
 // answered. The simulator posts an event again that got no answer.
 func faultSystem(t *testing.T, workers int, change func(*simulator.Config)) *system {
 	t.Helper()
-	y := newSystem(t, shape{ingresses: 2, workers: workers, flows: []string{surveyFile}, sim: func(c *simulator.Config) {
+	guard := []string{"OFFHOOK_DUPLICATE_GUARD=250ms"}
+	y := newSystem(t, shape{ingresses: 2, workers: workers, flows: []string{surveyFile}, env: guard, sim: func(c *simulator.Config) {
 		c.People = faultPeople(10 * time.Second)
 		c.Speed = 5
 		c.Seed = *faultSeed
@@ -243,7 +244,6 @@ func TestABadNetwork(t *testing.T) {
 			{Kind: simulator.FaultDuplicate, Share: 0.05},
 			{Kind: simulator.FaultDelay, Share: 0.05, After: simulator.Span{From: 10 * time.Millisecond, To: 500 * time.Millisecond}},
 			{Kind: simulator.FaultCutAfterAnswer, Share: 0.05},
-			{Kind: simulator.FaultCutBeforeAnswer, Share: 0.05},
 			{Kind: simulator.FaultEarlyEvents, Share: 0.1},
 			{Kind: simulator.FaultSlowRing, Share: 0.1, After: simulator.Span{To: 500 * time.Millisecond}},
 		}

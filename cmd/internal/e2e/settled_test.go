@@ -21,6 +21,19 @@ type settledCall struct {
 	script simulator.Transcript // what TeleSign posted and was answered
 }
 
+// String is both sides, by time.
+func (c settledCall) String() string {
+	var lines []string
+	for _, x := range c.script.Exchanges {
+		lines = append(lines, fmt.Sprintf("%s  TeleSign %s copy %d executed %t hold %t missed %q %s -> %.120s", x.Sent.UTC().Format("05.000000"), x.Name, x.Copy, x.Executed, x.Hold, x.Missed, x.Event, x.Answer))
+	}
+	for _, m := range c.record.Timeline {
+		lines = append(lines, fmt.Sprintf("%s  record   %s %s %q %s %s (%s) -> %.120s", m.At.UTC().Format("05.000000"), m.EventID, m.Event, m.Status+" "+m.Digits, m.Decision, m.Step, m.Reason, m.Action))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
 // settled waits until all n calls are over and check finds nothing wrong: a report
 // that comes late makes another revision of a record.
 func (y *system) settled(n int, check func(map[string]settledCall) []string) {
@@ -43,6 +56,8 @@ func (y *system) settled(n int, check func(map[string]settledCall) []string) {
 		case <-ctx.Done():
 			slices.Sort(wrong)
 			y.t.Errorf("%d calls are wrong:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
+			to, _, _ := strings.Cut(wrong[0], " ")
+			y.t.Logf("the first of them, as TeleSign saw it and as its record has it:\n%s", calls[to])
 			return
 		}
 	}

@@ -38,7 +38,7 @@ func (p *Process) Worker(cfg WorkerConfig, catalog *worker.Catalog) ([]stage.Sta
 	}
 	consumer := bus.ConsumerConfig{Slots: cfg.Slots, Drain: cfg.Drain}
 	consuming := stage.New("consumers",
-		func(ctx context.Context) error { return p.Bus.ConsumeEvents(ctx, consumer, events.Handle) },
+		func(ctx context.Context) error { return events.Consume(ctx, consumer) },
 		func(ctx context.Context) error {
 			return p.Bus.ConsumeLate(ctx, consumer, events.StoreBack, events.HandleLate)
 		},
