@@ -9,8 +9,12 @@ SOURCES := cmd deploy ingress messages store worker
 # dependency of the program.
 GOLANGCI := go tool -modfile=.golangci.mod golangci-lint
 
+# The tests that take faults by the minute. `make test` runs them too, with outages of
+# seconds.
+SOAKS := TestFaults|TestFallbackAtOnceWithoutNATS|TestARestartedWorkerCostsOneHold|TestCopiesAtSeveralIngresses|TestABadNetwork|TestFreshCallsAfterAnOutage
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test bench lint build format clean check-go test-needs check-format vet
+.PHONY: help demo dev test bench soak lint build format clean check-go test-needs check-format vet
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +31,12 @@ test: check-go check-format test-needs vet build ## every check and test; instal
 
 bench: build test-needs ## measure the call path beside a bare server and a naive pipe; takes minutes
 	@$(BIN) bench
+
+SEED   ?= 1
+OUTAGE ?= 60s
+CALLS  ?= 300
+soak: check-go test-needs ## faults in full: outages of a minute under 300 calls, about 25 min; SEED, OUTAGE, CALLS
+	go test -count=1 -timeout 90m -v -run '^($(SOAKS))$$' ./cmd/internal/e2e -args -fault-calls $(CALLS) -fault-outage $(OUTAGE) -fault-seed $(SEED)
 
 lint: check-go ## run golangci-lint; the first time builds it, which takes minutes
 	$(GOLANGCI) run ./...

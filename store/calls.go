@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/offhook/offhook/messages"
 )
 
@@ -32,14 +34,16 @@ const (
 	callLog // the first entry of the log
 )
 
-// LoadCall reads a call's state in one round trip, without its log. A call that was
-// never committed, or has expired, is the zero Call.
+// LoadCall reads a call's state, without its log, in one round trip, which loads and
+// commits of others may share. A call that was never committed, or has expired, is the
+// zero Call.
 func (s *Store) LoadCall(ctx context.Context, id string) (Call, error) {
 	key := s.keys.call(id)
-	head, err := s.client.LRange(ctx, key, callRevision, callOutbox).Result()
-	if err != nil {
+	load := redis.NewStringSliceCmd(ctx, "lrange", key, callRevision, callOutbox)
+	if err := s.batch.do(ctx, load); err != nil {
 		return Call{}, s.fail("loading call "+plain(id), err)
 	}
+	head := load.Val()
 	if len(head) == 0 {
 		return Call{}, nil
 	}
@@ -72,20 +76,27 @@ func (s *Store) LoadLog(ctx context.Context, id string) ([][]byte, error) {
 // and starts the call's retention anew. The error wraps ErrConflict when the
 // stored revision is not c.Expect; then nothing was changed. Whoever repeats a
 // commit after ErrUnavailable gets ErrConflict if the first was done: load the call
-// to see.
+// to see. After ErrUnavailable the bytes of c may still be read, so they are not to
+// be changed.
 func (s *Store) CommitCall(ctx context.Context, id string, c Commit) error {
-	args := make([]any, 0, 6+len(c.Log))
-	args = append(args,
+	args := make([]any, 0, 10+len(c.Log))
+	args = append(args, "evalsha", commitCallScript.Hash(), 1, s.keys.call(id),
 		strconv.FormatUint(c.Expect, 10), strconv.FormatUint(c.Expect+1, 10),
 		s.config.CallRetention.Milliseconds(), c.RewriteLog, c.State, c.Outbox)
 	for _, entry := range c.Log {
 		args = append(args, entry)
 	}
-	committed, err := commitCallScript.Run(ctx, s.client, []string{s.keys.call(id)}, args...).Bool()
+	commit := redis.NewCmd(ctx, args...)
+	err := s.batch.do(ctx, commit)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		args[0], args[1] = "eval", commitCallLua
+		commit = redis.NewCmd(ctx, args...)
+		err = s.batch.do(ctx, commit)
+	}
 	if err != nil {
 		return s.fail("committing call "+plain(id), err)
 	}
-	if !committed {
+	if committed, _ := commit.Bool(); !committed { // the script answers 1 or 0
 		return messages.Errorf(messages.CodeConflict, "call %s is no longer at revision %d: %w", plain(id), c.Expect, ErrConflict)
 	}
 	return nil

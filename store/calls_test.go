@@ -260,26 +260,3 @@ func TestCallMemory(t *testing.T) {
 		t.Errorf("a live call takes %d B, want at most 2048", total)
 	}
 }
-
-func BenchmarkLoadAndCommitCall(b *testing.B) {
-	state, outbox, entry := bytes.Repeat([]byte("s"), 500), bytes.Repeat([]byte("o"), 300), bytes.Repeat([]byte("l"), 150)
-	step := func(b *testing.B, s *Store) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for call := 0; pb.Next(); call++ {
-				id := fmt.Sprintf("%p-%d", pb, call/6) // six events a call
-				loaded, err := s.LoadCall(b.Context(), id)
-				if err != nil {
-					b.Error(err)
-					return
-				}
-				if err := s.CommitCall(b.Context(), id, Commit{Expect: loaded.Revision, State: state, Outbox: outbox, Log: [][]byte{entry}}); err != nil {
-					b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	b.Run("redis", func(b *testing.B) { step(b, openRedis(b)) })
-	b.Run("embedded", func(b *testing.B) { step(b, open(b, startEmbedded(b).URL()+patience)) })
-}

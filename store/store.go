@@ -27,6 +27,7 @@ var ErrUnavailable = errors.New("redis is unavailable")
 // Store is a connection to Redis. It is safe for concurrent use.
 type Store struct {
 	client  redis.UniversalClient
+	batch   batch  // of what every event needs: LoadCall, CommitCall
 	address string // host and port or socket, for messages
 	config  Config
 	keys    keys
@@ -44,7 +45,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: redis.NewClient(tuned(o)), address: o.Addr, config: cfg, keys: keys{cfg.Prefix}}
+	client := redis.NewClient(tuned(o))
+	s := &Store{client: client, batch: batch{client: client}, address: o.Addr, config: cfg, keys: keys{cfg.Prefix}}
 	if err := s.connect(ctx, log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -77,7 +79,7 @@ func tuned(o *redis.Options) *redis.Options {
 	// The caller's deadline, e.g. what is left of an answer window, ends a round
 	// trip that is under way; by default go-redis would wait for ReadTimeout.
 	o.ContextTimeoutEnabled = true
-	// Pipelines are rare here (due sets, flows): no second pool with large buffers.
+	// Few pipelines are under way at once (see batch): no second pool with large buffers.
 	o.PipelinePoolSize = -1
 	// Two round trips less per new connection; both are for Redis' own cloud.
 	o.DisableIdentity = true
@@ -124,7 +126,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Close ends all connections. Calls under way fail.
 func (s *Store) Close() error {
-	if err := s.client.Close(); err != nil {
+	if err := s.batch.close(); err != nil {
 		return fmt.Errorf("closing the connections to Redis at %s: %w", s.address, err)
 	}
 	return nil

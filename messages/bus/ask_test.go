@@ -147,7 +147,7 @@ func TestAnAskThatNobodyAnswersLeavesNothing(t *testing.T) {
 	if open, left := b.Stats().Asks, len(b.inbox.waits); open != 0 || left != 0 {
 		t.Errorf("%d asks and %d tokens left", open, left)
 	}
-	late := b.inbox.replySubject("1")
+	late := b.inbox.prefix + ".reply.1"
 	if err := b.Reply(t.Context(), messages.Envelope{ReplyTo: late, CallID: "call/1", EventID: "event-1"}, messages.Reply{}); err != nil {
 		t.Fatal(err)
 	}
@@ -234,12 +234,12 @@ func TestAReplyThatNobodyHearsIsReported(t *testing.T) {
 	worker := connect(t, s)
 	worker.OnUndelivered(func(call, event string) { reported <- [2]string{call, event} })
 	env := messages.Envelope{CallID: "call/1 *.>\x00ü", EventID: "event-1"}
-	_, p, err := ingress.inbox.open(true)
+	p, err := ingress.inbox.open(true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	env.ReplyTo = ingress.inbox.replySubject("1")
+	env.ReplyTo = p.replySubject()
 
 	if err := worker.Reply(t.Context(), env, messages.Reply{Verdict: messages.VerdictHold}); err != nil {
 		t.Fatal(err)

@@ -37,16 +37,17 @@ const (
 
 // Bus is one process's connection to NATS. It is safe for concurrent use.
 type Bus struct {
-	cfg     Config
-	log     *slog.Logger
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	inbox   *inbox
-	counts  counters
-	late    *late
-	linked  bell // rung when the connection is back
-	lost    bell // rung when it is lost
-	closing atomic.Bool
+	cfg      Config
+	log      *slog.Logger
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	inbox    *inbox
+	counts   counters
+	late     *late
+	spooling spooling
+	linked   bell // rung when the connection is back
+	lost     bell // rung when it is lost
+	closing  atomic.Bool
 
 	onUndelivered atomic.Pointer[func(callID, eventID string)]
 
@@ -101,6 +102,7 @@ func Connect(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	b := &Bus{cfg: cfg, log: log, closed: make(chan struct{})}
 	b.inbox = newInbox(b)
 	b.late = newLate(b)
+	b.spooling.self = b.inbox.prefix // no other process has it
 	if err := b.dial(ctx); err != nil {
 		return nil, err
 	}
@@ -198,6 +200,9 @@ func (b *Bus) prepare(ctx context.Context) error {
 			return messages.Errorf(messages.CodeUsage, "nats-server runs without JetStream; enable it (jetstream { store_dir: … }) for this account: %w", err)
 		}
 		return messages.Errorf(messages.CodeUnavailable, "JetStream does not answer: %w", err)
+	}
+	if err := b.spooling.subscribe(b.nc); err != nil {
+		return err
 	}
 	return b.inbox.subscribe(b.nc)
 }

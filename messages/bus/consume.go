@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -88,7 +87,8 @@ func (b *Bus) ConsumeJobs(ctx context.Context, c ConsumerConfig, handle func(ctx
 }
 
 // loop is one consume loop. The pulls own the slots they have reserved; each
-// message takes one of them along to the goroutine that handles and settles it.
+// message takes one of them along to the goroutine that handles and settles it. Those
+// goroutines stay: a new one would have to grow its stack for each message.
 type loop struct {
 	stream, consumer string
 	kind             messages.FailureKind
@@ -100,10 +100,15 @@ type loop struct {
 	cfg   ConsumerConfig
 	log   *slog.Logger
 	slots slots
+	queue chan jetstream.Msg // has room for a message of each slot; a handler waits for each
+	holds *holds
 
 	mu      sync.Mutex
-	running map[*task]string // what is being handled, for the log of a drain
+	running map[*task]label // what is being handled, for the log of a drain
 }
+
+// label says what a task is about, as far as that is known.
+type label struct{ id, call string }
 
 // task is one delivery being handled.
 type task struct {
@@ -115,13 +120,11 @@ type task struct {
 	stored   time.Time
 }
 
-// slots is places in use or reserved, one element each, up to its capacity.
-type slots chan struct{}
-
 func (b *Bus) consume(ctx context.Context, c ConsumerConfig, l *loop) error {
 	if err := l.start(b, c); err != nil {
 		return err
 	}
+	l.queue = make(chan jetstream.Msg, l.cfg.Slots)
 	pulls := make([]puller, pullsInFlight)
 	for n := range pulls {
 		pulls[n] = puller{l.consumer, l.fetch}
@@ -136,12 +139,14 @@ func (l *loop) start(b *Bus, c ConsumerConfig) error {
 	}
 	l.log = b.log.With("stream", l.stream, "consumer", l.consumer)
 	l.slots = make(slots, l.cfg.Slots)
-	l.running = make(map[*task]string)
+	l.queue = make(chan jetstream.Msg)
+	l.holds = newHolds(l.ackWait, l.log)
+	l.running = make(map[*task]label)
 	return nil
 }
 
 // puller keeps one consumer pulled. Its once makes one pull, waits for room before
-// it if there is none, and starts a handler for each message that comes; it returns
+// it if there is none, and gives each message that comes to a handler; it returns
 // nil without having pulled when intake has ended.
 type puller struct {
 	consumer string
@@ -161,7 +166,15 @@ func (l *loop) run(ctx context.Context, pullers []puller) error {
 			}
 		})
 	}
+	for range cap(l.queue) {
+		handlers.Go(func() {
+			for msg := range l.queue {
+				l.serve(work, msg)
+			}
+		})
+	}
 	pulls.Wait()
+	close(l.queue)
 
 	if names := l.names(); len(names) > 0 {
 		l.log.Info("draining, waiting for handlers", "count", len(names), "handlers", names)
@@ -209,39 +222,6 @@ func (l *loop) pull(ctx, work context.Context, p puller, handlers *sync.WaitGrou
 	return nil
 }
 
-// reserve waits until it has least places and takes more, up to most, where they are
-// free. It takes none when ctx has ended. There is to be no other who waits for more
-// than one.
-func (s slots) reserve(ctx context.Context, least, most int) int {
-	n := 0
-	for n < least {
-		select {
-		case <-ctx.Done():
-		case s <- struct{}{}:
-			n++
-		}
-		if ctx.Err() != nil { // also when both were ready
-			s.release(n)
-			return 0
-		}
-	}
-	for n < most {
-		select {
-		case s <- struct{}{}:
-			n++
-		default:
-			return n
-		}
-	}
-	return n
-}
-
-func (s slots) release(n int) {
-	for range n {
-		<-s
-	}
-}
-
 // repairTimeout bounds the requests a loop makes to find or make its consumer; until
 // they are answered nothing is fetched.
 const repairTimeout = 2 * time.Second
@@ -268,8 +248,8 @@ func (l *loop) connected() error {
 }
 
 // fetch makes one pull, for as many messages as there are free slots, up to one
-// pull's batch, and starts a handler for each that comes.
-func (l *loop) fetch(intake, work context.Context, consumer jetstream.Consumer, handlers *sync.WaitGroup) error {
+// pull's batch, and gives each that comes to a handler.
+func (l *loop) fetch(intake, _ context.Context, consumer jetstream.Consumer, _ *sync.WaitGroup) error {
 	n := l.slots.reserve(intake, 1, pullBatch)
 	if n == 0 {
 		return nil
@@ -289,12 +269,7 @@ func (l *loop) fetch(intake, work context.Context, consumer jetstream.Consumer, 
 			continue
 		}
 		used++
-		handlers.Go(func() {
-			defer l.slots.release(1)
-			if t := l.take(msg); t != nil {
-				t.process(work)
-			}
-		})
+		l.queue <- msg
 	}
 	return batch.Error() //nolint:wrapcheck // as in find
 }
@@ -328,6 +303,14 @@ func (l *loop) recover(ctx context.Context, err error) {
 	}
 }
 
+// serve handles and settles a message, and releases its slot.
+func (l *loop) serve(work context.Context, msg jetstream.Msg) {
+	defer l.slots.release(1)
+	if t := l.take(msg); t != nil {
+		t.process(work)
+	}
+}
+
 // take makes a task of a delivery and holds its message; nil when it is none.
 func (l *loop) take(msg jetstream.Msg) *task {
 	meta, err := msg.Metadata()
@@ -338,9 +321,10 @@ func (l *loop) take(msg jetstream.Msg) *task {
 	if meta.NumDelivered > 1 {
 		l.bus.counts.redelivered.Add(1)
 	}
-	t := &task{loop: l, msg: msg, attempt: int(min(meta.NumDelivered, math.MaxInt32)), sequence: meta.Sequence.Stream, stored: meta.Timestamp}
-	t.hold = holdMessage(msg, l.ackWait, l.cfg.Hold, l.log)
-	return t
+	return &task{
+		loop: l, msg: msg, hold: l.holds.hold(msg, l.cfg.Hold),
+		attempt: int(min(meta.NumDelivered, math.MaxInt32)), sequence: meta.Sequence.Stream, stored: meta.Timestamp,
+	}
 }
 
 // process handles a delivery and settles it.
@@ -353,7 +337,7 @@ func (t *task) process(work context.Context) {
 // handle runs the loop's handler, contained.
 func (t *task) handle(work context.Context) (r JobResult) {
 	l := t.loop
-	t.name(fmt.Sprintf("%s #%d", t.msg.Subject(), t.sequence), "")
+	t.name("", "")
 	if t.attempt > l.cfg.MaxAttempts {
 		return JobResult{Result: Park(messages.ReasonExhausted, fmt.Errorf(
 			"%d deliveries were used up: the workers that had it died, or let it run out of time", t.attempt-1))}
@@ -372,17 +356,26 @@ func (t *task) handle(work context.Context) (r JobResult) {
 func (l *loop) names() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Sorted(maps.Values(l.running))
+	names := make([]string, 0, len(l.running))
+	for t, label := range l.running {
+		name := label.id
+		if name == "" {
+			name = fmt.Sprintf("%s #%d", t.msg.Subject(), t.sequence)
+		}
+		if label.call != "" {
+			name += " of call " + label.call
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
-// name says what the task is about. The call's id is optional.
+// name says what the task is about. An id that is not known is empty.
 func (t *task) name(id, call string) {
-	if call != "" {
-		id += " of call " + call
-	}
 	t.loop.mu.Lock()
 	defer t.loop.mu.Unlock()
-	t.loop.running[t] = id
+	t.loop.running[t] = label{id, call}
 }
 
 func (t *task) finish() {

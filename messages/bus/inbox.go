@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -29,9 +30,10 @@ var (
 //	<prefix>.reply.<token>       a worker's reply to an ask
 //	<prefix>.undelivered.<call>.<event>  no responders: our reply to this event reached nobody
 //
-// A token lives until its Pending is closed or has all its values, so what nobody
-// answers is forgotten with the question. Its handler only does a look-up and a
-// send on a buffered channel: it can never be a slow consumer.
+// A token is the number of a Pending, in base 36. It lives until the Pending is closed
+// or has all its values, so what nobody answers is forgotten with the question. Its
+// handler only does a look-up and a send on a buffered channel: it can never be a slow
+// consumer.
 type inbox struct {
 	bus    *Bus
 	prefix string
@@ -39,19 +41,11 @@ type inbox struct {
 	mu    sync.Mutex
 	next  uint64
 	asks  int
-	waits map[string]*wait
-}
-
-// wait is what one token is waiting for. Both channels have room for their one
-// value; a channel that has had it is nil.
-type wait struct {
-	ask    bool
-	stored chan<- error
-	reply  chan<- messages.Reply
+	waits map[uint64]*Pending
 }
 
 func newInbox(b *Bus) *inbox {
-	return &inbox{bus: b, prefix: nats.NewInbox(), waits: make(map[string]*wait)}
+	return &inbox{bus: b, prefix: nats.NewInbox(), waits: make(map[uint64]*Pending)}
 }
 
 func (in *inbox) subscribe(nc *nats.Conn) error {
@@ -64,66 +58,78 @@ func (in *inbox) subscribe(nc *nats.Conn) error {
 	return nil
 }
 
-func (in *inbox) storedSubject(token string) string { return in.prefix + ".stored." + token }
-func (in *inbox) replySubject(token string) string  { return in.prefix + ".reply." + token }
+func (p *Pending) storedSubject() string { return p.subject(".stored.") }
+func (p *Pending) replySubject() string  { return p.subject(".reply.") }
+
+func (p *Pending) subject(kind string) string {
+	s := make([]byte, 0, maxInbox)
+	s = append(append(s, p.inbox.prefix...), kind...)
+	return string(strconv.AppendUint(s, p.token, tokenBase))
+}
+
+const tokenBase = 36
 
 // undeliveredSubject is where NATS answers when nobody listens for the reply to env.
 // It says all there is to know, so that nothing has to be remembered for a reply that
 // arrives. Ids that are too long to travel in it are left out.
 func (in *inbox) undeliveredSubject(env messages.Envelope) string {
-	call, event := encodeID(env.CallID), encodeID(env.EventID)
-	if len(call)+len(event) > maxIDs {
-		call, event = encodeID(""), encodeID("")
+	call, event := env.CallID, env.EventID
+	if base64.RawURLEncoding.EncodedLen(len(call))+base64.RawURLEncoding.EncodedLen(len(event)) > maxIDs {
+		call, event = "", ""
 	}
-	return in.prefix + ".undelivered." + call + "." + event
+	s := make([]byte, 0, maxInbox)
+	s = append(append(s, in.prefix...), ".undelivered."...)
+	s = appendID(s, call)
+	s = append(s, '.')
+	return string(appendID(s, event))
 }
 
-// encodeID makes any id one token of a subject; the prefix keeps an empty one from
+// appendID makes any id one token of a subject; the prefix keeps an empty one from
 // being an empty token.
-func encodeID(id string) string { return "=" + base64.RawURLEncoding.EncodeToString([]byte(id)) }
+func appendID(s []byte, id string) []byte {
+	return base64.RawURLEncoding.AppendEncode(append(s, '='), []byte(id))
+}
 
 func decodeID(token string) (string, error) {
 	id, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "="))
 	return string(id), err //nolint:wrapcheck // the caller knows the token
 }
 
-// open makes a token and the Pending that waits for it. Only asks are bounded:
-// plain publishes are bounded by their blocked callers, and must get through when
-// the asks are at their limit.
-func (in *inbox) open(ask bool) (string, *Pending, error) {
-	stored := make(chan error, 1)
-	w := &wait{ask: ask, stored: stored}
-	p := &Pending{Stored: stored}
+// open makes the Pending that waits for a token. Only asks are bounded: plain publishes
+// are bounded by their blocked callers, and must get through when the asks are at their
+// limit.
+func (in *inbox) open(ask bool) (*Pending, error) {
+	p := &Pending{inbox: in, ask: ask, stored: make(chan error, 1)}
+	p.Stored = p.stored
 	if ask {
-		reply := make(chan messages.Reply, 1)
-		w.reply, p.Reply = reply, reply
+		p.reply = make(chan messages.Reply, 1)
+		p.Reply = p.reply
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if ask {
 		if in.asks >= in.bus.cfg.MaxAsks {
-			return "", nil, messages.Errorf(messages.CodeUnavailable, "%d events are waiting for an answer, which is the limit (MaxAsks)", in.asks)
+			return nil, messages.Errorf(messages.CodeUnavailable, "%d events are waiting for an answer, which is the limit (MaxAsks)", in.asks)
 		}
 		in.asks++
 	}
 	in.next++
-	token := strconv.FormatUint(in.next, 36)
-	in.waits[token] = w
-	p.forget = func() { in.forget(token) }
-	return token, p, nil
+	p.token = in.next
+	in.waits[p.token] = p
+	return p, nil
 }
 
-func (in *inbox) forget(token string) {
+func (in *inbox) forget(token uint64) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.remove(token)
 }
 
 // remove needs mu.
-func (in *inbox) remove(token string) {
-	if w := in.waits[token]; w != nil {
+func (in *inbox) remove(token uint64) {
+	if p := in.waits[token]; p != nil {
 		delete(in.waits, token)
-		if w.ask {
+		if p.ask {
 			in.asks--
 		}
 	}
@@ -139,13 +145,14 @@ func (in *inbox) receive(m *nats.Msg) {
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(m.Subject, in.prefix+"."), ".")
 	switch kind {
 	case "stored":
-		in.settle(rest, func(w *wait) { w.resolve(parsePubAck(m)) })
+		err := parsePubAck(m)
+		in.settle(rest, func(p *Pending) { p.resolve(err) })
 	case "reply":
 		r := messages.ParseReply(m.Header, m.Data)
-		known := in.settle(rest, func(w *wait) {
-			if w.reply != nil {
-				w.reply <- r
-				w.reply = nil
+		known := in.settle(rest, func(p *Pending) {
+			if p.reply != nil {
+				p.reply <- r
+				p.reply = nil
 			}
 		})
 		if !known {
@@ -158,26 +165,30 @@ func (in *inbox) receive(m *nats.Msg) {
 	}
 }
 
-// settle gives the token's wait a value and forgets it when it has all of them. It
+// settle gives the token's Pending a value and forgets it when it has all of them. It
 // reports whether the token was known.
-func (in *inbox) settle(token string, give func(*wait)) bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	w := in.waits[token]
-	if w == nil {
+func (in *inbox) settle(token string, give func(*Pending)) bool {
+	number, err := strconv.ParseUint(token, tokenBase, 64)
+	if err != nil {
 		return false
 	}
-	give(w)
-	if w.stored == nil && w.reply == nil {
-		in.remove(token)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	p := in.waits[number]
+	if p == nil {
+		return false
+	}
+	give(p)
+	if p.stored == nil && p.reply == nil {
+		in.remove(number)
 	}
 	return true
 }
 
-func (w *wait) resolve(err error) {
-	if w.stored != nil {
-		w.stored <- err
-		w.stored = nil
+func (p *Pending) resolve(err error) {
+	if p.stored != nil {
+		p.stored <- err
+		p.stored = nil
 	}
 }
 
@@ -186,9 +197,9 @@ func (w *wait) resolve(err error) {
 func (in *inbox) disconnected() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for token, w := range in.waits {
-		w.resolve(errLost)
-		if w.reply == nil {
+	for token, p := range in.waits {
+		p.resolve(errLost)
+		if p.reply == nil {
 			in.remove(token)
 		}
 	}
@@ -218,6 +229,9 @@ func noResponders(m *nats.Msg) bool {
 // parsePubAck is nil for the PubAck of a stored message, also of one that the
 // dedupe window recognised as stored before.
 func parsePubAck(m *nats.Msg) error {
+	if plainPubAck(m.Data) {
+		return nil
+	}
 	if noResponders(m) {
 		return errNoStream
 	}
@@ -235,4 +249,28 @@ func parsePubAck(m *nats.Msg) error {
 		return fmt.Errorf("unreadable PubAck %.100q: no stream", m.Data)
 	}
 	return nil
+}
+
+// plainPubAck reports whether ack is a PubAck in the form in which nearly all come,
+// {"stream":"name","seq":1}. It is for speed alone: whatever else there may be is left
+// to the JSON decoder.
+func plainPubAck(ack []byte) bool {
+	rest, opened := bytes.CutPrefix(ack, []byte(`{"stream":"`))
+	name, rest, named := bytes.Cut(rest, []byte(`",`))
+	seq, numbered := bytes.CutPrefix(bytes.TrimPrefix(rest, []byte(" ")), []byte(`"seq":`)) // older servers put a space there
+	digits, closed := bytes.CutSuffix(seq, []byte("}"))
+	if !opened || !named || !numbered || !closed || len(name) == 0 || len(digits) == 0 || digits[0] == '0' {
+		return false
+	}
+	for _, c := range name {
+		if c < ' ' || c >= 0x80 || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
 }

@@ -21,10 +21,11 @@ func TestWhatIsBehindAnEventIsHeldAndLostWithIt(t *testing.T) {
 	t.Parallel()
 	b := &Bus{}
 	ln := &lane{loop: &loop{bus: b}, hand: make(slots, 3), waiting: make(map[string][]*task)}
+	holds := newHolds(time.Minute, discard)
 	var all []*task
 	for range 3 {
 		m := heldMsg{countedMsg{beats: make(chan struct{}, 1000)}}
-		all = append(all, &task{loop: ln.loop, msg: m, hold: holdMessage(m, time.Minute, time.Second, discard)})
+		all = append(all, &task{loop: ln.loop, msg: m, hold: holds.hold(m, time.Second)})
 		ln.hand <- struct{}{}
 	}
 	key := all[0].msg.Subject()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,15 +22,22 @@ type Pending struct {
 	Stored <-chan error
 	Reply  <-chan messages.Reply
 
-	forget func()
+	inbox *inbox
+	token uint64
+	ask   bool // counts as an open ask
+
+	// Both have room for their one value, and are nil once they have had it. inbox.mu
+	// guards them.
+	stored chan error
+	reply  chan messages.Reply
 }
 
 // Close forgets the question: its place is free, and a reply that comes later is
 // dropped and counted. It must be called once the caller has stopped listening, and
 // may be called again.
 func (p *Pending) Close() {
-	if p.forget != nil {
-		p.forget()
+	if p.inbox != nil {
+		p.inbox.forget(p.token)
 	}
 }
 
@@ -39,12 +45,12 @@ func (p *Pending) Close() {
 // event is handed to the connection, and fails at once when there is none or when
 // MaxAsks are open. The caller must Close what it gets. env.ReplyTo is overwritten.
 func (b *Bus) Ask(env messages.Envelope) (*Pending, error) {
-	token, p, err := b.inbox.open(true)
+	p, err := b.inbox.open(true)
 	if err != nil {
 		return nil, err
 	}
-	env.ReplyTo = b.inbox.replySubject(token)
-	m := &nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body, Reply: b.inbox.storedSubject(token)}
+	env.ReplyTo = p.replySubject()
+	m := &nats.Msg{Subject: messages.EventSubject(env.CallID), Header: env.Header(), Data: env.Body, Reply: p.storedSubject()}
 	if err := b.nc.PublishMsg(m); err != nil {
 		p.Close()
 		return nil, publishError(m.Subject, err)
@@ -128,13 +134,20 @@ const (
 // header, and what the server takes for a protocol error would cost everything else
 // on this connection.
 func publishable(s string) bool {
-	if s == "" || len(s) > maxInbox || strings.ContainsAny(s, " \t\r\n\f\x00*>") {
+	if s == "" || len(s) > maxInbox || s[len(s)-1] == '.' {
 		return false
 	}
-	for token := range strings.SplitSeq(s, ".") {
-		if token == "" {
+	before := byte('.')
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case ' ', '\t', '\r', '\n', '\f', 0, '*', '>':
 			return false
+		case '.':
+			if before == '.' {
+				return false
+			}
 		}
+		before = s[i]
 	}
 	return true
 }
@@ -226,11 +239,11 @@ type sending struct {
 
 // send hands a message to the connection. What it returns is to be closed.
 func (b *Bus) send(m *nats.Msg) (*sending, error) {
-	token, p, err := b.inbox.open(false)
+	p, err := b.inbox.open(false)
 	if err != nil {
 		return nil, err
 	}
-	m.Reply = b.inbox.storedSubject(token)
+	m.Reply = p.storedSubject()
 	if err := b.nc.PublishMsg(m); err != nil {
 		p.Close()
 		return nil, publishError(m.Subject, err)

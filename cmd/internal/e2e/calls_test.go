@@ -262,13 +262,7 @@ func TestRollingRestart(t *testing.T) {
 // posted waits until n events have been posted.
 func (y *system) posted(n int) {
 	y.t.Helper()
-	y.until(fmt.Sprintf("%d events", n), func(r simulator.Report) bool {
-		all := 0
-		for _, count := range r.Events {
-			all += count
-		}
-		return all >= n
-	})
+	y.until(fmt.Sprintf("%d events", n), func(r simulator.Report) bool { return total(r) >= n })
 }
 
 // A worker dies with events in hand. Another one gets them within the window, so

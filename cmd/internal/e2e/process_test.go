@@ -187,9 +187,9 @@ func (p *process) kill() {
 	<-p.done
 }
 
-// within is a context for one wait of a test.
+// within is a context for one wait of a test, which may have to sit out an outage.
 func within(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("the test lost its patience"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), patience+2**faultOutage, errors.New("the test lost its patience"))
 	t.Cleanup(cancel)
 	return ctx
 }
