@@ -26,6 +26,7 @@ func appendState(b []byte, s *State) []byte {
 	b = appendNumber(b, "D", s.DecidedIn)
 	b = appendNumber(b, "c", int64(s.Copies))
 	b = appendFlag(b, "u", s.Unsure)
+	b = appendFlag(b, "m", s.Mute)
 	b = appendText(b, "s", s.Step)
 	b = appendText(b, "a", string(s.Asked))
 	b = appendFlag(b, "I", s.Instead)

@@ -58,7 +58,7 @@ func (s *State) remember(e Entry) {
 
 // forget makes whatever comes next an event of its own.
 func (s *State) forget() {
-	s.Print, s.FirstAt, s.DecidedIn, s.Copies, s.Unsure = 0, 0, 0, 0, false
+	s.Print, s.FirstAt, s.DecidedIn, s.Copies, s.Unsure, s.Mute = 0, 0, 0, 0, false, false
 }
 
 // copied moves s past e if it is a copy of the newest event, and says what to
@@ -88,7 +88,13 @@ func (m Machine) copied(s *State, e Entry) (d Decision, ok bool) {
 	}
 	s.Copies, s.Unsure = copies, false // this answer is a new one, of which nothing bad is known
 	s.DecidedIn = max(s.DecidedIn, e.Key+max(e.Took, 0)-s.FirstAt)
-	if d = m.again(*s); !d.Hold {
+	d = m.again(*s)
+	if s.Ended() { // what was answered before the end stands
+		if s.Acted = !s.Mute && !s.Held; s.Acted {
+			d.Action = m.outstanding(s)
+		}
+	}
+	if !d.Hold {
 		d.Reason = why
 	}
 	return d, true
@@ -98,7 +104,7 @@ func (m Machine) copied(s *State, e Entry) (d Decision, ok bool) {
 // redelivery of it. It is rendered from the state alone: nothing has changed since.
 func (m Machine) again(s State) Decision {
 	switch {
-	case s.Ended():
+	case s.Ended() && !s.Acted:
 		return Decision{Kind: Copy, Step: s.Step}
 	case s.Held || !s.Acted:
 		return Decision{Kind: Copy, Step: s.Step, Hold: true, Reason: "held before"}

@@ -200,7 +200,7 @@ func TestEqualBytes(t *testing.T) {
 			"5.002s speak_completed 1 => copy: " + rating,
 			"5.003s call_completed => ended: {}",
 			"5.004s call_completed => copy: {}",
-			"5.005s speak_completed 1 => copy: {}",
+			"5.005s speak_completed 1 => copy: " + rating,
 		},
 		"a stranger in between": {
 			begin,

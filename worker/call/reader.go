@@ -46,6 +46,8 @@ func readState(json string) (s State, ok bool) {
 			number(&r, &s.Copies)
 		case "u":
 			s.Unsure = r.flag()
+		case "m":
+			s.Mute = r.flag()
 		case "s":
 			s.Step = r.text()
 		case "a":

@@ -69,6 +69,7 @@ type State struct {
 	DecidedIn int64  `json:"D,omitempty"` // µs from then until it, or its last copy, was decided
 	Copies    int    `json:"c,omitempty"` // of those that are limited, in a row
 	Unsure    bool   `json:"u,omitempty"` // whether its answer was heard is not known
+	Mute      bool   `json:"m,omitempty"` // its answer was no action
 
 	// What the caller was told.
 	Step    string `json:"s,omitempty"`

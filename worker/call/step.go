@@ -193,12 +193,13 @@ func (m Machine) applyNew(s *State, e Entry) Decision {
 	ended := s.Ended()
 	d := m.applyEvent(s, e)
 	d.Step = s.Step
+	if ended && d.Kind != Copy {
+		d.Kind, d.Action, d.Hold = Late, nil, false
+	}
 	s.Acted = d.Action != nil
 	if e.Name != telesign.CallCompleted {
 		s.remember(e)
-	}
-	if ended && d.Kind != Copy {
-		d.Kind, d.Action, d.Hold = Late, nil, false
+		s.Mute = s.Print != 0 && !s.Acted
 	}
 	return d
 }
