@@ -38,23 +38,44 @@ const (
 // commits of others may share. A call that was never committed, or has expired, is the
 // zero Call.
 func (s *Store) LoadCall(ctx context.Context, id string) (Call, error) {
+	c, _, err := s.loadCall(ctx, id, callOutbox)
+	return c, err
+}
+
+// LoadCallAndLog is LoadCall and LoadLog in one round trip, so that both are of one
+// revision.
+func (s *Store) LoadCallAndLog(ctx context.Context, id string) (Call, [][]byte, error) {
+	return s.loadCall(ctx, id, -1)
+}
+
+// loadCall reads a call's list up to the place last.
+func (s *Store) loadCall(ctx context.Context, id string, last int) (Call, [][]byte, error) {
 	key := s.keys.call(id)
-	load := redis.NewStringSliceCmd(ctx, "lrange", key, callRevision, callOutbox)
+	load := redis.NewStringSliceCmd(ctx, "lrange", key, callRevision, last)
 	if err := s.batch.do(ctx, load); err != nil {
-		return Call{}, s.fail("loading call "+plain(id), err)
+		return Call{}, nil, s.fail("loading call "+plain(id), err)
 	}
-	head := load.Val()
-	if len(head) == 0 {
-		return Call{}, nil
+	list := load.Val()
+	if len(list) == 0 {
+		return Call{}, nil, nil
 	}
-	if len(head) != callLog {
-		return Call{}, messages.Errorf(messages.CodeInternal, "key %s: not a call: %d elements before the log, want %d", key, len(head), callLog)
+	if len(list) < callLog {
+		return Call{}, nil, messages.Errorf(messages.CodeInternal, "key %s: not a call: %d elements before the log, want %d", key, len(list), callLog)
 	}
-	revision, err := strconv.ParseUint(head[callRevision], 10, 64)
+	revision, err := strconv.ParseUint(list[callRevision], 10, 64)
 	if err != nil {
-		return Call{}, messages.Errorf(messages.CodeInternal, "key %s: not a call: its revision: %w", key, err)
+		return Call{}, nil, messages.Errorf(messages.CodeInternal, "key %s: not a call: its revision: %w", key, err)
 	}
-	return Call{Revision: revision, State: []byte(head[callState]), Outbox: []byte(head[callOutbox])}, nil
+	return Call{Revision: revision, State: []byte(list[callState]), Outbox: []byte(list[callOutbox])}, inBytes(list[callLog:]), nil
+}
+
+// inBytes are entries of a log as callers want them.
+func inBytes(entries []string) [][]byte {
+	log := make([][]byte, len(entries))
+	for i, entry := range entries {
+		log[i] = []byte(entry)
+	}
+	return log
 }
 
 // LoadLog reads a call's log, oldest entry first, in one round trip; it is empty
@@ -65,11 +86,7 @@ func (s *Store) LoadLog(ctx context.Context, id string) ([][]byte, error) {
 	if err != nil {
 		return nil, s.fail("loading the log of call "+plain(id), err)
 	}
-	log := make([][]byte, len(entries))
-	for i, entry := range entries {
-		log[i] = []byte(entry)
-	}
-	return log, nil
+	return inBytes(entries), nil
 }
 
 // CommitCall writes state, outbox and log in one atomic step and one round trip,

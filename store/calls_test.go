@@ -32,6 +32,11 @@ func wantCall(t testing.TB, s *Store, id string, want Call, log ...string) {
 	if diff := cmp.Diff(append([]string{}, log...), texts); diff != "" {
 		t.Errorf("log of call %s (-want +got):\n%s", id, diff)
 	}
+	both, whole, err := s.LoadCallAndLog(t.Context(), id)
+	noError(t, err)
+	if !cmp.Equal(both, got) || !bytes.Equal(bytes.Join(whole, []byte("|")), bytes.Join(entries, []byte("|"))) {
+		t.Errorf("call %s with its log in one round trip: %+v, %q", id, both, whole)
+	}
 }
 
 func entries(texts ...string) [][]byte {

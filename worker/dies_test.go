@@ -22,7 +22,7 @@ var surveyed = []struct {
 	{"speak_completed 1", rating, []string{"redis lrange", "redis evalsha", "reply"}},
 	{"play_completed 4", thanks, []string{"redis lrange", "redis evalsha", "reply"}},
 	{"speak_completed", hangup, []string{"redis lrange", "redis evalsha", "reply"}},
-	{"call_completed", "{}", []string{"redis lrange", "redis lrange", "redis evalsha", "reply", "records"}},
+	{"call_completed", "{}", []string{"redis lrange", "redis evalsha", "reply", "records"}},
 }
 
 // I1, I3, I5, I6: a worker dies at each thing that it says to anybody while it handles

@@ -12,6 +12,7 @@ import (
 
 	"github.com/offhook/offhook/messages"
 	"github.com/offhook/offhook/messages/bus"
+	"github.com/offhook/offhook/messages/telesign"
 	"github.com/offhook/offhook/store"
 	"github.com/offhook/offhook/worker/call"
 )
@@ -50,7 +51,7 @@ func (h *Events) tryStep(ctx context.Context, d bus.Delivery, a arrival) (got st
 		return stepped{}, err
 	}
 	entry := a.entry(d, c.state.Facts)
-	if c.state.NeedsLog(entry) {
+	if c.log == nil && c.state.NeedsLog(entry) {
 		if c.log, err = h.loadLog(ctx, d.CallID); err != nil {
 			return stepped{}, err
 		}
@@ -87,13 +88,26 @@ type loaded struct {
 }
 
 func (h *Events) load(ctx context.Context, callID string, a arrival) (loaded, error) {
-	stored, err := h.store.LoadCall(ctx, callID)
+	var stored store.Call
+	var log [][]byte
+	var err error
+	whole := a.event.Name == telesign.CallCompleted // its record is made from the log
+	if whole {
+		stored, log, err = h.store.LoadCallAndLog(ctx, callID)
+	} else {
+		stored, err = h.store.LoadCall(ctx, callID)
+	}
 	if err != nil {
 		return loaded{}, fmt.Errorf("load call: %w", err)
 	}
 	c := loaded{revision: stored.Revision, outbox: stored.Outbox, machine: call.Machine{Limits: h.limits}}
 	if c.state, err = call.ParseState(callID, stored.State); err != nil {
 		return loaded{}, err
+	}
+	if whole {
+		if c.log, err = call.ParseLog(log); err != nil {
+			return loaded{}, err
+		}
 	}
 	if c.state.Facts == nil && tells(a.event) {
 		if c.state.Facts, err = h.resolve(ctx, callID, a.event); err != nil {
