@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,12 +29,12 @@ const (
 func serveNATS() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	s, err := embedded.Start(ctx, embedded.Config{Dir: os.Getenv(natsDirVariable), Listen: os.Getenv(natsListenVariable)}, slog.Default())
+	s, err := embedded.Start(ctx, embedded.Config{Dir: os.Getenv(natsDirVariable), Listen: os.Getenv(natsListenVariable)}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if _, err := fmt.Println(s.URL()); err != nil {
+	if _, err := fmt.Fprintln(os.Stdout, s.URL()); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -88,7 +89,7 @@ func (s *natsServer) start() {
 		s.t.Fatal(err)
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		s.t.Fatal(err)
 	}
 	if s.url = strings.TrimSpace(line); s.url == "" {
