@@ -41,10 +41,11 @@ func (h *Events) Consume(ctx context.Context, c bus.ConsumerConfig) error {
 	return err
 }
 
-// behind reports whether an event that no worker has seen may have missed its window.
+// behind reports whether an event that is not processed may have missed its window,
+// be it with no worker yet or with one that has just begun to catch up.
 func (h *Events) behind(ctx context.Context) bool {
 	lag, err := h.bus.Lag(ctx)
-	return err == nil && lag.Pending > 0 && lag.Oldest >= h.bus.AnswerWithin()*4/5
+	return err == nil && lag.Pending+lag.Unacked > 0 && lag.Oldest >= h.bus.AnswerWithin()*4/5
 }
 
 // catchUp ends the backlog once everything that waits now has been processed.
