@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -74,6 +75,7 @@ func TestABacklogIsSteppedBeforeAnybodyIsAnswered(t *testing.T) {
 			r := c.ask(end)
 			if r.Verdict == messages.VerdictHold {
 				noError(t, w.bus.Tell(within(t), c.told(end, "hold")))
+				<-time.After(300 * time.Millisecond) // the hold that the caller hears
 				return false
 			}
 			c.wantAction(r, "the end of a hold", hello)

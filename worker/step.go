@@ -46,7 +46,7 @@ func (h *Events) step(ctx context.Context, d bus.Delivery, a arrival) (stepped, 
 // which comes back as a panicError, has changed nothing.
 func (h *Events) tryStep(ctx context.Context, d bus.Delivery, a arrival) (got stepped, err error) {
 	defer contain(&err)
-	c, err := h.load(ctx, d.CallID, a)
+	c, err := h.load(ctx, d, a)
 	if err != nil {
 		return stepped{}, err
 	}
@@ -87,11 +87,14 @@ type loaded struct {
 	log      []call.Entry // nil when the step did not need it
 }
 
-func (h *Events) load(ctx context.Context, callID string, a arrival) (loaded, error) {
+func (h *Events) load(ctx context.Context, d bus.Delivery, a arrival) (loaded, error) {
+	callID := d.CallID
 	var stored store.Call
 	var log [][]byte
 	var err error
-	whole := a.event.Name == telesign.CallCompleted // its record is made from the log
+	// The record at the end is made from the log, and only the log knows whether a
+	// delivery that is not the first was stepped long ago.
+	whole := a.event.Name == telesign.CallCompleted || d.Attempt > 1 || d.Late || d.Deferred
 	if whole {
 		stored, log, err = h.store.LoadCallAndLog(ctx, callID)
 	} else {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -42,6 +43,7 @@ type inbox struct {
 	next  uint64
 	asks  int
 	waits map[uint64]*Pending
+	said  int64 // Unix ns of the latest warning about a reply that nobody heard; of the inbox goroutine
 }
 
 func newInbox(b *Bus) *inbox {
@@ -205,8 +207,11 @@ func (in *inbox) disconnected() {
 	}
 }
 
+// undeliveredLog is how often one of them is a warning; there can be hundreds at once.
+const undeliveredLog = 10 * time.Second
+
 func (in *inbox) undelivered(ids string) {
-	in.bus.counts.undelivered.Add(1)
+	total := in.bus.counts.undelivered.Add(1)
 	first, second, _ := strings.Cut(ids, ".")
 	call, callErr := decodeID(first)
 	event, eventErr := decodeID(second)
@@ -214,7 +219,11 @@ func (in *inbox) undelivered(ids string) {
 		in.bus.log.Error("nobody was listening for a reply any more, and its ids did not fit its subject", "ids", ids, "error", err)
 		return
 	}
-	in.bus.log.Warn("nobody was listening for a reply any more", "call", call, "event", event)
+	log := in.bus.log.Debug
+	if now := time.Now().UnixNano(); now-in.said >= undeliveredLog.Nanoseconds() {
+		log, in.said = in.bus.log.Warn, now
+	}
+	log("nobody was listening for a reply any more", "call", call, "event", event, "total", total)
 	if f := in.bus.onUndelivered.Load(); f != nil {
 		(*f)(call, event)
 	}

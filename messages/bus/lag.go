@@ -17,6 +17,7 @@ type Lag struct {
 	Unacked     uint64        // events that a worker has, or that wait for their retry
 	Redelivered uint64        // of Unacked, those delivered more than once
 	Oldest      time.Duration // age of the oldest event that is not processed; 0 when there is none
+	Unseen      time.Duration // age of the oldest event that no worker has seen yet; 0 when there is none
 
 	Late       uint64        // events in the late lane
 	LateOldest time.Duration // age of the oldest of them; 0 when there is none
@@ -24,8 +25,8 @@ type Lag struct {
 	Failed uint64 // messages in the failed stream
 }
 
-// Lag asks NATS what waits. It is four requests, the last of which fetches the oldest
-// event; it is for metrics, to be polled every few seconds.
+// Lag asks NATS what waits. It is three requests, and one for each oldest event that
+// there is; it is for metrics, to be polled every few seconds.
 func (b *Bus) Lag(ctx context.Context) (Lag, error) {
 	ctx, cancel := b.bounded(ctx)
 	defer cancel()
@@ -63,6 +64,11 @@ func (b *Bus) lag(ctx context.Context) (Lag, error) {
 	if lag.Pending+lag.Unacked > 0 {
 		if lag.Oldest, err = b.oldest(ctx, events.AckFloor.Stream+1); err != nil {
 			return Lag{}, fmt.Errorf("the oldest event: %w", err)
+		}
+	}
+	if lag.Pending > 0 {
+		if lag.Unseen, err = b.oldest(ctx, events.Delivered.Stream+1); err != nil {
+			return Lag{}, fmt.Errorf("the oldest event that is not delivered: %w", err)
 		}
 	}
 	return lag, nil

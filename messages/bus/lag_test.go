@@ -55,7 +55,7 @@ func TestLagIsWhatWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for what, age := range map[string]time.Duration{"event": lag.Oldest, "deferred event": lag.LateOldest} {
+	for what, age := range map[string]time.Duration{"event": lag.Oldest, "event that nobody has seen": lag.Unseen, "deferred event": lag.LateOldest} {
 		if age <= 0 || age > time.Since(began) {
 			t.Errorf("the oldest %s is %s old", what, age)
 		}
@@ -63,7 +63,7 @@ func TestLagIsWhatWaits(t *testing.T) {
 	if lag.LateOldest >= lag.Oldest {
 		t.Errorf("the oldest deferred event is %s old, the oldest event, from before it, %s", lag.LateOldest, lag.Oldest)
 	}
-	lag.Oldest, lag.LateOldest = 0, 0
+	lag.Oldest, lag.LateOldest, lag.Unseen = 0, 0, 0
 	if want := (Lag{Pending: 1, Unacked: 1, Redelivered: 1, Late: 2, Failed: 1}); lag != want {
 		t.Errorf("got %+v, want %+v", lag, want)
 	}

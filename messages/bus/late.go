@@ -34,6 +34,10 @@ type late struct {
 
 	looking sync.Mutex
 	stream  jetstream.Stream // needs looking; nil until first asked
+	// empty is the mark under which the latest look found the partition without
+	// events; needs looking. Only the second such look counts: the subscription may
+	// tell of a deferral before the stream has stored it.
+	empty [messages.Partitions]uint64
 }
 
 func newLate(b *Bus) *late { return &late{bus: b, wake: make(chan struct{}, 1)} }
@@ -129,7 +133,11 @@ func (l *late) look(ctx context.Context) error {
 		switch mark := l.marks[p].Load(); {
 		case holds[p] && mark == 0:
 			l.mark(p)
-		case !holds[p] && mark != 0 && mark <= asked:
+		case holds[p] || mark == 0 || mark > asked:
+			l.empty[p] = 0
+		case l.empty[p] != mark:
+			l.empty[p] = mark
+		default:
 			l.marks[p].CompareAndSwap(mark, 0)
 		}
 	}

@@ -90,21 +90,23 @@ func (s State) NeedsLog(e Entry) bool {
 	return after(Entry{ID: s.LastID, Key: s.LastAt, Seq: s.LastSeq}, e)
 }
 
-// Step applies one arrival. log is needed only when NeedsLog says so, and is not
-// changed. s.Facts must be set before an event that starts a call is stepped. now
+// Step applies one arrival. log is needed when NeedsLog says so, and when the arrival
+// may have been applied long ago: one that comes from a spool is known only by the
+// log, since its place in the stream says nothing. It is not changed. s.Facts must be set before an event that starts a call is stepped. now
 // is when the step is taken, for the timeline only.
 func (m Machine) Step(s State, log []Entry, e Entry, now time.Time) Outcome {
 	e.Took = now.UnixMicro() - e.Key
-	if !s.NeedsLog(e) {
-		if e.ID == s.LastID {
-			return Outcome{State: s, Known: true, Decision: m.again(s)}
-		}
-		d := m.apply(&s, e, e.Told == nil || e.Told.EventID == s.EventID)
-		return Outcome{State: s, Decision: d, Entries: []Entry{e}, Publish: s.Ended() && d.Kind != Copy}
+	needsLog := s.NeedsLog(e)
+	if !needsLog && e.ID == s.LastID {
+		return Outcome{State: s, Known: true, Decision: m.again(s)}
 	}
 	if i := slices.IndexFunc(log, func(l Entry) bool { return l.ID == e.ID }); i >= 0 {
 		_, past := m.fold(s, log[:i+1])
 		return Outcome{State: s, Decision: past[i], Known: true}
+	}
+	if !needsLog {
+		d := m.apply(&s, e, e.Told == nil || e.Told.EventID == s.EventID)
+		return Outcome{State: s, Decision: d, Entries: []Entry{e}, Publish: s.Ended() && d.Kind != Copy}
 	}
 	at := place(log, e)
 	whole := slices.Insert(slices.Clone(log), at, e)

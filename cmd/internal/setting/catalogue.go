@@ -80,7 +80,7 @@ func NewCatalogue() *Catalogue {
 	c.CallerID = c.string("caller-id", "", "number", "number that calls are placed from, digits with country code")
 	c.DialTimeout = c.duration("dial-timeout", "10s", time.Millisecond, "how long TeleSign may take to answer a dial before its outcome is unknown")
 
-	c.MaxCallTime = c.duration("max-call-duration", "15m", time.Second, "how long a call that we place may last, 4h at most; TeleSign ends it then")
+	c.MaxCallTime = c.durationUpTo("max-call-duration", "15m", time.Second, 4*time.Hour, "how long a call that we place may last, 4h at most; TeleSign ends it then")
 
 	c.NATSURL = c.urls("nats-url", "nats://127.0.0.1:4222", "NATS servers", "nats", "tls", "ws", "wss")
 	c.NATSCredsFile = c.string("nats-creds-file", "", "file", "NATS credentials file (JWT and key)")
@@ -101,7 +101,7 @@ func NewCatalogue() *Catalogue {
 	c.Hold = c.holds("hold", "hold and apology for numbers that begin with a prefix; repeat it, or one a line")
 	c.HoldFor = c.duration("hold-for", "90s", time.Second, "how long holds may follow each other before apology and hangup")
 	c.ApologyText = c.string("apology-text", "We are sorry, we cannot continue this call. Goodbye.", "text", "what callers hear before a call is given up")
-	c.DuplicateGuard = c.duration("duplicate-guard", "250ms", 0, "how soon after its answer the same event again is a copy; dev divides it by --speed")
+	c.DuplicateGuard = c.durationUpTo("duplicate-guard", "250ms", 0, 10*time.Second, "how soon after its answer the same event again is a copy; dev divides it by --speed")
 	c.SpoolSize = c.bytes("spool-size", "1GiB", 1<<20, "how much an ingress keeps on disk while NATS is away; beyond it events get 503")
 	c.TLSCertFile = c.string("tls-cert-file", "", "file", "PEM certificate chain the webhook serves TLS with; it is read again when it changes")
 	c.TLSKeyFile = c.string("tls-key-file", "", "file", "PEM private key of that certificate; it is read again when it changes")

@@ -92,6 +92,21 @@ func (c *Catalogue) duration(name, preset string, least time.Duration, usage str
 		})
 }
 
+// durationUpTo is duration with a most as well.
+func (c *Catalogue) durationUpTo(name, preset string, least, most time.Duration, usage string) Setting[time.Duration] {
+	s := c.duration(name, preset, least, usage)
+	read := s.read
+	s.read = func(text string) (time.Duration, error) {
+		d, err := read(text)
+		if err == nil && d > most {
+			return 0, fmt.Errorf("want a duration of %v at most", most)
+		}
+		return d, err
+	}
+	c.all[len(c.all)-1] = s
+	return s
+}
+
 // strings is a list: the flag repeated, or one text separated by commas. Spaces
 // around an element and empty elements are dropped.
 func (c *Catalogue) strings(name, preset, unit, usage string) Setting[[]string] {
