@@ -116,3 +116,21 @@ func TestTheEndFirst(t *testing.T) {
 		t.Errorf("got record %+v, error %v; want busy, of visit-survey", r, err)
 	}
 }
+
+// What comes again out of a spool has no place in the stream: its arrival may look
+// newer than all that is known, and only the log knows that it is not.
+func TestWhatComesAgainFromASpoolIsKnown(t *testing.T) {
+	t.Parallel()
+	l := newLine(t, compile(t, survey))
+	l.step(l.event("dial_completed answered"))
+	l.step(l.event("speak_completed 1"))
+	first, earlier := l.event("play_completed 2"), l.event("call_leg_completed")
+	earlier.Key = first.Key - 5_000 // arrived before it, and was published after it
+	l.step(first)
+	l.step(earlier)
+	again := first
+	again.Seq, again.Late = 99, true
+	if out := l.machine.Step(l.state, l.log, again, time.Now()); !out.Known || len(out.Entries) != 0 {
+		t.Errorf("known %t, %d entries to append; it was stepped before", out.Known, len(out.Entries))
+	}
+}
