@@ -19,6 +19,7 @@ type answer struct {
 	err     error  // why it is not a worker's decision, for the log
 
 	flow, step string // of the worker's decision
+	asked      bool   // a worker may have decided, whatever the answer is
 }
 
 func (a answer) status() int {
@@ -30,8 +31,12 @@ func (a answer) status() int {
 
 // answer takes one event through the stream or into the spool. It returns inside
 // the window, earlier when work ends, and up to twice AnswerMargin after it when the
-// event itself took the whole window to arrive.
-func (s *Server) answer(work context.Context, w window, env messages.Envelope, event telesign.Event) answer {
+// event itself took the whole window to arrive. When there is a crowd no worker is
+// waited for; that wants a spool.
+func (s *Server) answer(work context.Context, w window, env messages.Envelope, event telesign.Event, crowded bool) answer {
+	if crowded && event.Name != telesign.CallCompleted {
+		return s.fallback(work, w, env, event, because{outcome: outcomeSpooled, reason: reasonCrowded, text: "too many events wait for their answers", unstored: true})
+	}
 	s.letDrain(work)
 	detour, around := s.detour()
 	if event.Name == telesign.CallCompleted {
@@ -86,7 +91,7 @@ func (s *Server) store(work context.Context, w window, env messages.Envelope, ar
 }
 
 // ask is for all other events: a worker decides, or the fallback does.
-func (s *Server) ask(work context.Context, w window, env messages.Envelope, event telesign.Event) answer {
+func (s *Server) ask(work context.Context, w window, env messages.Envelope, event telesign.Event) (a answer) {
 	question := env
 	question.Deadline = env.Arrived.Add(s.cfg.AnswerWithin)
 	pending, err := s.bus.Ask(question)
@@ -96,6 +101,7 @@ func (s *Server) ask(work context.Context, w window, env messages.Envelope, even
 	defer func() {
 		pending.Close()
 		s.countLate(pending)
+		a.asked = true
 	}()
 	reply, err := await(work, pending, w.deadline.Add(-w.margin))
 	decided := reply != nil && reply.Verdict == messages.VerdictDecided
@@ -254,20 +260,4 @@ func (s *Server) fallback(work context.Context, w window, env messages.Envelope,
 		err = fmt.Errorf("%w: %w", err, why.err)
 	}
 	return answer{outcome: why.outcome, body: body, err: err}
-}
-
-// unknown reports that the worker's decision may not have reached TeleSign. Nobody
-// waits for this, so it has another window.
-func (s *Server) unknown(work context.Context, env messages.Envelope) {
-	_, around := s.detour()
-	report, err := reportOf(env, messages.ToldUnknown, "the connection did not take the answer")
-	if err == nil {
-		err = s.keep(work, s.windowFrom(time.Now()), around, report)
-	}
-	if err != nil {
-		s.log.Error("webhook: a worker's decision may not have reached TeleSign, and that could not be reported",
-			"event_id", env.EventID, "call", clip(env.CallID), "error", err)
-		return
-	}
-	s.metrics.told.WithLabelValues(string(messages.ToldUnknown)).Inc()
 }

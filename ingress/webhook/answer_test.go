@@ -104,7 +104,8 @@ func TestWindow(t *testing.T) {
 		"the report takes too long": {
 			script: script{storedAt: 5 * ms, replyAt: never}, tell: slowTell(251 * ms),
 			status: 503, outcome: outcomeUntold, after: window,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"the report of an early hold has the rest of the window": {
 			script: script{replyAt: 20 * ms, reply: holds}, tell: slowTell(2400 * ms),
@@ -120,27 +121,32 @@ func TestWindow(t *testing.T) {
 		"no acknowledgement": {
 			script: script{storedAt: never, replyAt: never},
 			status: 503, outcome: outcomeUnstored, after: giveUp,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"no acknowledgement, but a reply": {
 			script: script{storedAt: never, replyAt: 20 * ms, reply: decided},
 			status: 503, outcome: outcomeUnstored, after: giveUp,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"no acknowledgement, and the worker cannot decide": {
 			script: script{storedAt: never, replyAt: 20 * ms, reply: holds},
 			status: 503, outcome: outcomeUnstored, after: giveUp,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"the stream refuses": {
 			script: script{storedAt: 7 * ms, stored: errFull, replyAt: never},
 			status: 503, outcome: outcomeUnstored, after: 7 * ms,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"the stream refuses after a reply": {
 			script: script{storedAt: 7 * ms, stored: errFull, replyAt: ms, reply: decided},
 			status: 503, outcome: outcomeUnstored, after: 7 * ms,
-			journal: []string{"ask incoming_call", "answer 503"},
+			told:    messages.Told{Answer: messages.ToldUnknown, Reason: was503},
+			journal: []string{"ask incoming_call", "answer 503", "tell told incoming_call"},
 		},
 		"the connection is gone": {
 			script: script{refused: errFull},
@@ -175,6 +181,7 @@ func TestWindow(t *testing.T) {
 				if w.Code != c.status {
 					t.Errorf("status %d, want %d", w.Code, c.status)
 				}
+				d.reports.close() // what follows the answer is stored
 				if !slices.Equal(d.bus.journal, c.journal) {
 					t.Errorf("order of things %q, want %q", d.bus.journal, c.journal)
 				}

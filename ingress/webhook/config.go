@@ -60,7 +60,8 @@ type Config struct {
 
 	// MaxConnections is how many connections are open at once, more wait in the
 	// kernel's backlog; default 8192. MaxInFlight is how many events wait for an
-	// answer at once, more are refused with 503; default 4096. Keep MaxInFlight
+	// answer at once; default 4096. More get the fallback at once, kept in the spool
+	// with its report; without a spool they are refused with 503. Keep MaxInFlight
 	// below MaxConnections: over HTTP/1.1 a connection carries one event at a time,
 	// so it would never be reached.
 	MaxConnections int

@@ -61,6 +61,7 @@ func (l *life) post(t *testing.T, body string) (status int, answer string, heard
 // end kills what is left of a life. Nothing of it may have an effect any more.
 func (l *life) end(t *testing.T) {
 	t.Helper()
+	l.reports.close()
 	l.stop(time.Now())
 	if err := l.sp.Close(); err != nil {
 		t.Error(err)

@@ -16,7 +16,8 @@
 //	401           the signature is missing or wrong; nothing was parsed
 //	404, 405, 413 another path, another method, a body over 64 KiB
 //	503           neither the stream nor the spool is known to have the event, or the
-//	              report of its fallback; or too many events are waiting; the only 5xx
+//	              report of its fallback; or, without a spool, too many events are
+//	              waiting; the only 5xx
 //
 // Nothing is answered 2xx that is in neither. Every failure is a messages.ErrorBody.
 //
@@ -51,13 +52,17 @@
 // leaves at once. Run moves the spool to the stream, in order and marked late,
 // whenever both are there; live events join its tail until it is empty, so that
 // within one ingress a call's events keep their order. What the stream refuses for
-// good goes to the failed set.
+// good goes to the failed set. Events over Config.MaxInFlight take the same way,
+// except call_completed, which nobody has to wait for.
 //
 // # What state is told
 //
 // Each answer that is not the worker's reply is reported before it is written, in the
-// stream or the spool. A worker's reply that the connection did not take is reported
-// as unknown afterwards.
+// stream or the spool. Reported as unknown afterwards, in one try, is a worker's reply
+// that the connection did not take, or after which it was reset within 30 s and
+// before its next request; and a 503 for an event that workers were asked about, as it
+// may be in the stream and decided. A client that closes before the answer without a
+// reset looks like one that has read it.
 //
 // # Metrics
 //
@@ -70,7 +75,7 @@
 //	offhook_webhook_in_flight                               events waiting for their answer
 //	offhook_webhook_connections                             open connections
 //	offhook_webhook_late_replies_total                      decisions that came after the fallback
-//	offhook_webhook_broken_answers_total                    answers the connection did not take
+//	offhook_webhook_broken_answers_total                    answers the connection did not take, or was reset after
 //	offhook_spool_events, offhook_spool_bytes               what waits in the spool
 //	offhook_spool_oldest_age_seconds                        how long its oldest event has waited
 //	offhook_spool_appended_total                            events and reports put into it

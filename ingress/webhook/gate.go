@@ -23,6 +23,13 @@ func (g *gate) enter() bool {
 
 func (g *gate) leave() { g.inside.Done() }
 
+// open lets everybody in, again.
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = false
+}
+
 // close lets nobody in any more and returns when everybody has left.
 func (g *gate) close() {
 	g.mu.Lock()

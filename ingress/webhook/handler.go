@@ -45,17 +45,29 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	env.Trace, env.State = traceContext(r.Header)
 	// After the signature, so that strangers cannot take the room.
-	if !s.room.enter(env) {
+	crowded := !s.room.enter(env)
+	if crowded && s.spool == nil {
 		s.refuse(w, r, &refusal{rejectedFull, messages.Errorf(messages.CodeUnavailable,
 			"the limit of %d events that wait for their answers is reached; send it again", s.cfg.MaxInFlight)})
 		return
 	}
-	defer s.room.leave(env.EventID)
+	if !crowded {
+		defer s.room.leave(env.EventID)
+	}
 
 	span := s.span(work, &env, event, began)
-	a := s.answer(work, s.windowFrom(began), env, event)
+	a := s.answer(work, s.windowFrom(began), env, event, crowded)
 	if a.err != nil {
 		s.logFailure(env, a)
+	}
+	brief := env
+	brief.Body = nil // a connection keeps it for long, and the report wants none of it
+	watch := watchOf(r)
+	if a.outcome == outcomeDecided {
+		watch.answering(func() {
+			s.metrics.broken.Inc()
+			s.unknownSoon(work, brief, wasReset)
+		})
 	}
 	var err error
 	if a.status() == http.StatusOK {
@@ -65,13 +77,16 @@ func (s *Server) serve(work context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	s.metrics.answered(event.Name, a, time.Since(began))
 	span.end(a, err)
-	if err == nil {
+	if a.body == nil && a.asked {
+		s.unknownSoon(work, brief, was503)
+	}
+	if err == nil || a.outcome == outcomeDecided && !watch.failed() {
 		return
 	}
 	s.metrics.broken.Inc()
 	s.log.Debug("webhook: the answer did not leave", "event_id", env.EventID, "call", clip(env.CallID), "error", err)
 	if a.outcome == outcomeDecided {
-		s.unknown(work, env)
+		s.unknown(work, env, notTaken)
 	}
 }
 

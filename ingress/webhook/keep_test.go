@@ -198,6 +198,11 @@ func TestWindowWithSpool(t *testing.T) {
 			status: 200, outcome: outcomeMissed, after: giveUp + 132*ms,
 			journal: []string{"ask incoming_call", told, "answer 200"}, reason: reasonNoReply, missed: true,
 		},
+		"the report takes too long for the window, in both": {
+			script: script{storedAt: 5 * ms, replyAt: never}, tell: slowTell(never), disk: diskTakes(300 * ms),
+			status: 503, outcome: outcomeUntold, after: window,
+			journal: []string{"ask incoming_call", "answer 503", told}, missed: true,
+		},
 		"the report hangs in both": {
 			script: script{storedAt: 5 * ms, replyAt: never}, tell: slowTell(never), disk: diskTakes(never),
 			status: 503, outcome: outcomeUntold, after: window,
@@ -226,6 +231,7 @@ func TestWindowWithSpool(t *testing.T) {
 				if w.Code != c.status {
 					t.Errorf("status %d, want %d", w.Code, c.status)
 				}
+				d.reports.close() // what follows the answer is stored
 				if !slices.Equal(d.bus.journal, c.journal) {
 					t.Errorf("order of things %q, want %q", d.bus.journal, c.journal)
 				}

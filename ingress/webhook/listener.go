@@ -57,10 +57,23 @@ func (l *limitListener) Accept() (net.Conn, error) {
 // Close stops accepting; open connections stay open. It may be called twice.
 func (l *limitListener) Close() error { return l.close() }
 
-// limitConn gives its slot back when it is closed.
+// limitConn gives its slot back when it is closed, and notices when it is reset.
 type limitConn struct {
 	net.Conn
 	release func()
+	watch   resetWatch
+}
+
+func (c *limitConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.watch.came(n, err)
+	return n, err
+}
+
+func (c *limitConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.watch.came(0, err)
+	return n, err
 }
 
 func (c *limitConn) Close() error {

@@ -36,6 +36,7 @@ const (
 	reasonAway      reason = "nats_away"       // there is no connection
 	reasonSpool     reason = "spool_not_empty" // earlier events wait for the stream
 	reasonNotStored reason = "not_stored"      // the stream refused the event, or did not confirm it
+	reasonCrowded   reason = "crowded"         // too many events in flight
 	reasonLateLane  reason = "late_lane"       // a worker: earlier events of the call wait
 	reasonStoreAway reason = "unavailable"     // a worker: Redis is away
 	reasonNotFit    reason = "does_not_fit"    // a worker: not the end of what the caller was told
@@ -70,7 +71,7 @@ const (
 	rejectedUnread       rejection = "unread" // the body broke off or was too slow
 	rejectedUnauthorized rejection = "unauthorized"
 	rejectedInvalid      rejection = "invalid"
-	rejectedFull         rejection = "full" // too many events in flight
+	rejectedFull         rejection = "full" // too many events in flight, and no spool
 )
 
 // metrics are the door's measurements; doc.go lists them for operators.
@@ -112,7 +113,7 @@ func newMetrics(reg prometheus.Registerer, window time.Duration, b Bus, sp Spool
 			Name: "offhook_webhook_connections",
 			Help: "Open connections.",
 		}),
-		broken:      counter("offhook_webhook_broken_answers_total", "Answers that the connection did not take."),
+		broken:      counter("offhook_webhook_broken_answers_total", "Answers that the connection did not take, or after which it was reset."),
 		spoolParked: counter("offhook_spool_parked_total", "Events of the spool that the stream refused for good, which are in the failed set."),
 	}
 	late := prometheus.NewCounterFunc(prometheus.CounterOpts{

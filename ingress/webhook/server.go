@@ -54,6 +54,9 @@ type Server struct {
 	throttle  throttle
 	draining  atomic.Bool
 	peers     peers
+
+	reports   gate          // those that are stored without a handler: after its answer
+	reporting chan struct{} // one value per such report
 }
 
 // New makes a door that checks signatures with verifier, which may be nil only when
@@ -83,6 +86,7 @@ func New(cfg Config, verifier *telesign.Verifier, b Bus, sp Spool, reg prometheu
 		metrics:   m,
 		room:      newWaitingRoom(cfg.MaxInFlight, m.inFlight),
 		log:       log,
+		reporting: make(chan struct{}, cfg.MaxInFlight),
 	}
 	s.verifier.Store(verifier)
 	return s, nil
@@ -109,9 +113,10 @@ var errStopping = errors.New("the process is stopping")
 // waits for the answers in flight; after Config.Drain it gives those who still wait
 // their fallback and cuts off whoever does not take it. What was left of that time
 // is for the spool; what remains there is for the next process. It returns nil when
-// every request was answered. No handler runs on afterwards.
+// every request was answered. No handler and no report runs on afterwards.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	s.draining.Store(false)
+	s.reports.open()
 	defer s.draining.Store(true)
 	if s.cfg.Insecure {
 		s.log.Warn("webhook: INSECURE: events are accepted without a signature; anybody who can reach this listener can steer calls", "listen", ln.Addr().String())
@@ -145,6 +150,8 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	err := s.drain(srv, abort) //nolint:contextcheck // ctx has ended; drain has limits of its own
 	serving.Wait()
 	handlers.close()
+	abort(errStopping) // what is reported still has a margin
+	s.reports.close()
 	stopDrain(until)
 	return errors.Join(failure, err)
 }
@@ -197,6 +204,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Protocols:                    &http1,
 		Handler:                      h,
+		ConnContext:                  withWatch,
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            s.cfg.ReadHeaderTimeout,
 		ReadTimeout:                  s.cfg.ReadTimeout,

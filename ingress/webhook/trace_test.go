@@ -99,6 +99,7 @@ func TestSpan(t *testing.T) {
 			} else {
 				d.serve(context.Background(), httptest.NewRecorder(), r)
 			}
+			d.reports.close()
 			ended := spans.Ended()
 			if len(ended) != 1 {
 				t.Fatalf("%d spans", len(ended))
