@@ -14,6 +14,9 @@ const (
 	// oldest are forgotten first; such a call's row begins anew, and it is held for
 	// longer than it should be.
 	maxRows = 1 << 16
+	// rowCopy is how soon after a hold an event of the call can only be a copy of the
+	// one that it answered: no hold is spoken faster. A copy is due the same.
+	rowCopy = 250 * time.Millisecond
 )
 
 // turn is what a held call is due.
@@ -46,6 +49,7 @@ type row struct {
 	began, last time.Time
 	holds       int
 	apologised  bool
+	due         turn // the latest
 }
 
 func newRows(limit time.Duration) *rows {
@@ -67,6 +71,10 @@ func (r *rows) next(callID string, now time.Time) turn {
 	if !known || now.Sub(this.last) >= rowIdle {
 		this = row{began: now}
 	}
+	if known && now.Sub(this.last) < rowCopy {
+		r.young[callID] = this
+		return this.due
+	}
 	due := turn(min(this.holds, int(laterHold)))
 	switch {
 	case this.apologised:
@@ -76,7 +84,7 @@ func (r *rows) next(callID string, now time.Time) turn {
 	default:
 		this.holds++
 	}
-	this.last = now
+	this.last, this.due = now, due
 	r.young[callID] = this
 	return due
 }
