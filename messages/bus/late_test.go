@@ -208,11 +208,13 @@ func TestAnOldAnswerDoesNotClearANewMark(t *testing.T) {
 	p, _ := partition(messages.Partition("c"))
 	b.late.mark(p)
 	old := b.late.clock.Load()
-	if err := b.late.look(within(t, patience)); err != nil {
-		t.Fatal(err)
-	}
-	if b.LateWaiting("c") {
-		t.Fatal("an empty lane waits")
+	for _, waits := range []bool{true, false} { // the stream may not have stored it yet at the first look
+		if err := b.late.look(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+		if b.LateWaiting("c") != waits {
+			t.Fatalf("waiting: %t, want %t", !waits, waits)
+		}
 	}
 	b.late.mark(p)
 	if b.late.marks[p].Load() <= old {
