@@ -178,8 +178,8 @@ func TestWhatWaitsForItsRetryIsHandedBackInOrder(t *testing.T) {
 	if n := b.Stats().Redelivered; n != 0 {
 		t.Errorf("%d were handed back to the one who hands them back", n)
 	}
-	if n := next.Stats().Redelivered; n == 0 || n > 30 {
-		t.Errorf("%d came again, want what had been in hand", n)
+	if next.Stats().Redelivered == 0 { // how often each came depends on how busy the machine is
+		t.Error("nothing came again of what had been in hand")
 	}
 }
 
