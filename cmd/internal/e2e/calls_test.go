@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -167,7 +168,7 @@ func (y *system) records(n int) map[string]messages.Record {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return all
+	return maps.Clone(all) // a late revision may still be written
 }
 
 // outcome is what a record says came of a call.
